@@ -1,0 +1,1 @@
+"""Package and ship AI models as OCI artifacts."""
