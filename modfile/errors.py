@@ -12,6 +12,7 @@
     ├── StoreError                   1  the local store cannot do what is asked
     ├── DestinationError             1  files cannot be written where they should go
     └── RegistryError                1  the registry, or the way to it, failed
+        └── ConnectionLostError      1  a stream broke off; opening it again where it broke may help
 
 A message is one line: the thing, what is wrong with it, what to do.
 """
@@ -77,6 +78,10 @@ class DestinationError(ModfileError):
 
 class RegistryError(ModfileError):
     """The registry, or the way to it, failed."""
+
+
+class ConnectionLostError(RegistryError):
+    """A stream broke off before its end; opening it again where it broke may help."""
 
 
 @dataclass(frozen=True, slots=True)

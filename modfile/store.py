@@ -8,7 +8,6 @@ from .content import Descriptor, Digest
 from .errors import ContentError, VerificationError
 
 if TYPE_CHECKING:
-    from collections.abc import Buffer
     from contextlib import AbstractContextManager
 
     from .progress import Meter, Outcome
@@ -21,7 +20,7 @@ class Reader(Protocol):
     def read(self, size: int = -1, /) -> bytes:
         """Return up to `size` bytes, all that is left if it is negative, `b""` at the end."""
 
-    def readinto(self, buffer: Buffer, /) -> int:
+    def readinto(self, buffer: bytearray | memoryview, /) -> int:
         """Fill the buffer from its start; return how many bytes, 0 at the end."""
 
 
