@@ -88,7 +88,8 @@ class ConnectionLostError(RegistryError):
 class Problem:
     """One thing wrong in a Modelfile.
 
-    `line` and `column` are 1-based; `column` counts characters. `text` is the physical line as written, without its end.
+    `line` and `column` are 1-based; `column` counts characters.
+    `text` is the physical line as written, without its end.
     """
 
     line: int
@@ -116,7 +117,7 @@ class ModelfileError(ModfileError):
 
 
 def _window(text: str, column: int, width: int = 100) -> tuple[str, int]:
-    """Cut a long line to what fits a terminal around the column, keeping the column's place; control characters show as `?`."""
+    """Cut a long line to what fits a terminal around the column; control characters show as `?`."""
     start = max(0, column - 1 - width // 2) if len(text) > width else 0
     piece = text[start : start + width]
     shown = "".join(c if c.isprintable() or c == "\t" else "?" for c in piece)

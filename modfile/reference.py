@@ -9,7 +9,9 @@ from .content import Digest
 from .errors import ContentError, InvalidReferenceError
 
 DEFAULT_TAG = "latest"
-_HOST = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?)*|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
+_HOST = re.compile(
+    r"(?:[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?)*|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?"
+)
 _REPOSITORY = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 _MAX_NAME = 255
@@ -17,7 +19,10 @@ _MAX_NAME = 255
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """Where an artifact is. Without a host it is a name in the local store only. The constructor trusts; `parse` validates."""
+    """Where an artifact is; without a host, a name in the local store only.
+
+    The constructor trusts; `parse` validates.
+    """
 
     host: str | None
     repository: str
@@ -48,12 +53,18 @@ class Reference:
         if host is not None and not _valid_host(host):
             raise InvalidReferenceError(f"{text!r}: {host!r} is not a host name with an optional port")
         if len(name) > _MAX_NAME:
-            raise InvalidReferenceError(f"the repository name of {text[:40] + '…'!r} is longer than {_MAX_NAME} characters")
+            raise InvalidReferenceError(
+                f"the repository name of {text[:40] + '…'!r} is longer than {_MAX_NAME} characters"
+            )
         if not _REPOSITORY.fullmatch(name):
             hint = " (names are lower case)" if _REPOSITORY.fullmatch(name.lower()) else ""
-            raise InvalidReferenceError(f"{text!r}: {name!r} is not a repository name{hint}; expected host/repository:tag")
+            raise InvalidReferenceError(
+                f"{text!r}: {name!r} is not a repository name{hint}; expected host/repository:tag"
+            )
         if colon and not _TAG.fullmatch(tag):
-            raise InvalidReferenceError(f"{text!r}: {tag!r} is not a tag (letters, digits, '_', '.' and '-', 128 at most)")
+            raise InvalidReferenceError(
+                f"{text!r}: {tag!r} is not a tag (letters, digits, '_', '.' and '-', 128 at most)"
+            )
         if not colon:
             return cls(host, name, None if digest else DEFAULT_TAG, digest)
         return cls(host, name, tag, digest)

@@ -1,15 +1,17 @@
-"""Places that hold content, and `copy()`, which every push, pull, save, load and mirror is."""
+"""Places that hold content: what a `Source` can do, and what a `Store` can do more."""
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
-from .content import Descriptor, Digest
-from .errors import ContentError, VerificationError
+from .errors import ContentError, NotFoundError, VerificationError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from contextlib import AbstractContextManager
 
+    from .content import Descriptor, Digest
     from .progress import Meter, Outcome
     from .reference import Reference
 
@@ -59,6 +61,52 @@ class Store(Source, Protocol):
         """Let the reference's tag point at content, a manifest that is here."""
 
 
+class BytesReader:
+    """Bytes at hand as a `Reader`."""
+
+    def __init__(self, data: bytes, start: int = 0) -> None:
+        self._left = memoryview(data)[start:]
+
+    def readinto(self, buffer: bytearray | memoryview, /) -> int:
+        """Fill the buffer from its start; return how many bytes, 0 at the end."""
+        count = min(len(buffer), len(self._left))
+        buffer[:count] = self._left[:count]
+        self._left = self._left[count:]
+        return count
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Return up to `size` bytes, all that is left if it is negative."""
+        piece = bytes(self._left if size < 0 else self._left[:size])
+        self._left = self._left[len(piece) :]
+        return piece
+
+
+class InMemory:
+    """A `Source` of bytes at hand."""
+
+    def __init__(self, contents: dict[Descriptor, bytes]) -> None:
+        self._contents = {content.digest: data for content, data in contents.items()}
+
+    def resolve(self, reference: Reference) -> Descriptor:
+        """Know no references.
+
+        Raises:
+            NotFoundError: always.
+        """
+        raise NotFoundError(f"{reference} is not here")
+
+    @contextmanager
+    def open(self, content: Descriptor, start: int = 0) -> Iterator[Reader]:
+        """Open content at byte `start`.
+
+        Raises:
+            NotFoundError: it is not here.
+        """
+        if content.digest not in self._contents:
+            raise NotFoundError(f"{content.digest} is not here")
+        yield BytesReader(self._contents[content.digest], start)
+
+
 def read(source: Source, content: Descriptor, limit: int) -> bytes:
     """Return small content, verified.
 
@@ -67,9 +115,11 @@ def read(source: Source, content: Descriptor, limit: int) -> bytes:
         VerificationError: its bytes are not what the descriptor says.
     """
     if content.size > limit:
-        raise ContentError(f"{content.digest} is {content.size} bytes large, more than the {limit} allowed for {content.media_type}")
+        raise ContentError(
+            f"{content.digest} has {content.size:,} bytes, more than the {limit:,} allowed for {content.media_type}"
+        )
+    pieces, left = [], content.size + 1
     with source.open(content) as stream:
-        pieces, left = [], content.size + 1
         while left > 0 and (piece := stream.read(left)):
             pieces.append(piece)
             left -= len(piece)
@@ -85,6 +135,7 @@ def verify(content: Descriptor, size: int, digest: Digest) -> None:
         VerificationError: the size or the digest differs.
     """
     if size != content.size:
-        raise VerificationError(f"{content.digest} is said to be {content.size} bytes large, but {'more came' if size > content.size else f'only {size} came'}")
+        came = "more came" if size > content.size else f"only {size:,} came"
+        raise VerificationError(f"{content.digest} is said to have {content.size:,} bytes, but {came}")
     if digest != content.digest:
         raise VerificationError(f"content that should be {content.digest} is {digest}")
