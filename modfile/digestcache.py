@@ -1,0 +1,111 @@
+"""What is known of files that were read before: an unchanged file is not hashed again."""
+
+from __future__ import annotations
+
+import time
+from threading import Lock
+from typing import TYPE_CHECKING
+
+from .content import Digest
+
+if TYPE_CHECKING:
+    import os
+    import sqlite3
+    from collections.abc import Callable
+    from pathlib import Path
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS file (
+    device INTEGER, inode INTEGER, size INTEGER, mtime_ns INTEGER, ctime_ns INTEGER, digest TEXT NOT NULL,
+    PRIMARY KEY (device, inode)
+) WITHOUT ROWID
+"""
+_SECOND = 1_000_000_000
+_FINE, _COARSE = _SECOND // 20, 2 * _SECOND
+
+
+class DigestCache:
+    """A SQLite file of (device, inode, size, mtime, ctime) -> digest.
+
+    It is a cache: what cannot be read or written counts as unknown, and a damaged file is begun anew. A file whose
+    times are younger than its file system's clock can tell apart is not remembered, since a second change could leave
+    the same times.
+    """
+
+    def __init__(self, path: Path, *, now_ns: Callable[[], int] = time.time_ns) -> None:
+        self._path = path
+        self._now_ns = now_ns
+        self._lock = Lock()
+        self._connection: sqlite3.Connection | None = None
+        self._broken = False
+
+    def get(self, status: os.stat_result) -> Digest | None:
+        """Return the digest of the file with this status, if it is known."""
+        row = self._execute(
+            "SELECT digest FROM file WHERE device=? AND inode=? AND size=? AND mtime_ns=? AND ctime_ns=?",
+            _key(status),
+        )
+        if not row:
+            return None
+        algorithm, _, encoded = str(row[0]).partition(":")
+        return Digest(algorithm, encoded)
+
+    def put(self, status: os.stat_result, digest: Digest) -> None:
+        """Remember the digest of a file that was read whole while it had this status, before and after."""
+        youngest = max(status.st_mtime_ns, status.st_ctime_ns)
+        margin = _FINE if status.st_ctime_ns % _SECOND else _COARSE
+        if youngest + margin > self._now_ns():
+            return
+        self._execute("INSERT OR REPLACE INTO file VALUES (?, ?, ?, ?, ?, ?)", (*_key(status), str(digest)))
+
+    def close(self) -> None:
+        """Write what is not written yet."""
+        with self._lock:
+            if self._connection:
+                self._connection.close()
+                self._connection = None
+
+    def _execute(self, statement: str, values: tuple[object, ...]) -> tuple[object, ...] | None:
+        import sqlite3
+
+        with self._lock:
+            for again in (True, False):
+                if self._broken:
+                    return None
+                try:
+                    row: tuple[object, ...] | None = self._open().execute(statement, values).fetchone()
+                except sqlite3.OperationalError:  # locked for long, read-only, full: do without
+                    self._broken = True
+                except (sqlite3.DatabaseError, OverflowError):
+                    self._begin_anew(forget=again)
+                else:
+                    return row
+        return None
+
+    def _open(self) -> sqlite3.Connection:
+        import sqlite3
+
+        if self._connection is None:
+            self._connection = sqlite3.connect(self._path, timeout=5, isolation_level=None, check_same_thread=False)
+            self._connection.execute("PRAGMA journal_mode=WAL")
+            self._connection.execute("PRAGMA synchronous=NORMAL")  # with the log: never damaged, at worst a little old
+            self._connection.execute(_SCHEMA)
+        return self._connection
+
+    def _begin_anew(self, *, forget: bool) -> None:
+        if self._connection:
+            self._connection.close()
+            self._connection = None
+        if not forget:
+            self._broken = True
+            return
+        try:
+            self._path.unlink(missing_ok=True)
+        except OSError:
+            self._broken = True
+
+
+def _key(status: os.stat_result) -> tuple[int, int, int, int, int]:
+    # Inode and device numbers are unsigned; SQLite's integers are signed.
+    device, inode = (number - (1 << 64) if number >= 1 << 63 else number for number in (status.st_dev, status.st_ino))
+    return device, inode, status.st_size, status.st_mtime_ns, status.st_ctime_ns

@@ -1,0 +1,353 @@
+"""The layout's directory: blobs, index, locks, and the order in which they are written."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import secrets
+import stat
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .. import strictjson
+from ..backoff import Backoff
+from ..content import Descriptor, Digest
+from ..errors import ContentError, NotFoundError, StoreError, VerificationError
+from ..partial import Partial
+from ..pipeline import FileReader
+from ..progress import SILENT, Outcome
+from ..store import BytesReader
+from .index import Entry, Index
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from ..progress import Meter
+    from ..reference import Reference
+    from ..store import Reader, Source
+
+_VERSION = "1.0.0"
+_BLOB_MODE = 0o444
+
+
+class Layout:
+    """An OCI image layout as a `Store`. Made on the first write; reading one that is not there finds it empty.
+
+    Every change of the index is made under a lock, on what the index says at that moment. Whoever brings content
+    holds `writing()` from the first blob to the tag; `collecting()` waits for all of those, so that nothing is
+    collected between its arrival and its tag. Locks are `flock`: the kernel frees them when a process ends, however.
+
+        oci-layout  index.json
+        blobs/<algorithm>/<hex>   read-only files; one with its name is whole
+        ingest/                   content under way
+        locks/                    index, content
+    """
+
+    def __init__(self, root: Path, backoff: Backoff | None = None) -> None:
+        self.root = root
+        self._backoff = backoff or Backoff()
+
+    # Reading
+
+    def entries(self) -> tuple[Entry, ...]:
+        """Return every tag and every untagged manifest, in the order of the index.
+
+        Raises:
+            StoreError: the index cannot be read.
+        """
+        return tuple(self._index())
+
+    def resolve(self, reference: Reference) -> Descriptor:
+        """Return what a reference points at.
+
+        Raises:
+            NotFoundError: there is nothing of that name.
+        """
+        found = self._index().find(reference)
+        if found is None:
+            raise NotFoundError(f"{reference} is not in the local store (`modfile ls` lists what is)")
+        return Descriptor(found.media_type, found.digest, found.size, artifact_type=found.artifact_type)
+
+    @contextmanager
+    def open(self, content: Descriptor, start: int = 0) -> Iterator[Reader]:
+        """Open a blob at byte `start`. What is read is not verified.
+
+        Raises:
+            NotFoundError: the blob is not here.
+            StoreError: it cannot be read, or is not as large as the descriptor says.
+        """
+        with self._trouble(f"blob {content.digest}"):
+            try:
+                fd = os.open(self.blob_path(content.digest), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            except FileNotFoundError:
+                raise NotFoundError(f"blob {content.digest} is not in the local store") from None
+            try:
+                size = os.fstat(fd).st_size
+                if size != content.size:
+                    raise VerificationError(
+                        f"blob {content.digest} in the local store has {size:,} bytes, not {content.size:,}"
+                    )
+                yield FileReader(fd, start)
+            finally:
+                os.close(fd)
+
+    def exists(self, content: Descriptor) -> bool:
+        """Tell whether the blob is here in the size that the descriptor says."""
+        with self._trouble(f"blob {content.digest}"):
+            try:
+                status = self.blob_path(content.digest).lstat()
+            except FileNotFoundError:
+                return False
+            return stat.S_ISREG(status.st_mode) and status.st_size == content.size
+
+    def blob_path(self, digest: Digest) -> Path:
+        """Return where a blob is or would be."""
+        return self.root / "blobs" / digest.algorithm / digest.hex
+
+    # Writing
+
+    def put(self, content: Descriptor, source: Source, meter: Meter = SILENT) -> Outcome:
+        """Bring content here, on from what an earlier try left, verified.
+
+        Raises:
+            VerificationError: the source's bytes are not what the descriptor says; nothing is kept.
+            StoreError: the disk did not take it.
+        """
+        with self.writing(), self._trouble(f"blob {content.digest}"), ExitStack() as stack:
+            ingest, blobs = self._directories(stack, content.digest.algorithm)
+            name = f"{content.digest.algorithm}-{content.digest.hex}"
+            partial = stack.enter_context(Partial(ingest, name, content.digest.algorithm, note=meter.note))
+            if self.exists(content):  # another writer brought it while this one waited
+                partial.discard()
+                return Outcome.SKIPPED
+            try:
+                partial.fill(content, source, meter, self._backoff)
+            except VerificationError:
+                partial.discard()
+                raise
+            partial.publish(blobs, content.digest.hex, _BLOB_MODE)
+        return Outcome.MOVED
+
+    def add(self, reader: Reader, size: int, advance: Callable[[int], None] = SILENT.advance) -> Digest:
+        """Store content of `size` bytes whose digest is not known yet; return its sha256.
+
+        Raises:
+            VerificationError: more or fewer bytes came.
+            StoreError: the disk did not take it.
+        """
+        with self.writing(), self._trouble("a blob"), ExitStack() as stack:
+            ingest, blobs = self._directories(stack, "sha256")
+            partial = stack.enter_context(Partial(ingest, f"new-{secrets.token_hex(8)}"))
+            try:
+                partial.take(reader, size, advance)
+                digest = partial.digest
+                if partial.size != size:
+                    raise VerificationError(
+                        f"{'more than ' if partial.size > size else ''}{min(partial.size, size):,} bytes came, not {size:,}"
+                    )
+                if self.exists(Descriptor("", digest, size)):
+                    partial.discard()
+                else:
+                    partial.publish(blobs, digest.hex, _BLOB_MODE)
+            except BaseException:
+                partial.discard()
+                raise
+        return digest
+
+    def add_bytes(self, data: bytes, media_type: str) -> Descriptor:
+        """Store small content; return its descriptor."""
+        content = Descriptor(media_type, Digest.of(data), len(data))
+        if not self.exists(content):
+            self.add(BytesReader(data), len(data))
+        return content
+
+    def tag(self, content: Descriptor, reference: Reference) -> None:
+        """Let the reference's tag point at a manifest that is here; without a tag, list it as one of the repository.
+
+        Raises:
+            NotFoundError: the manifest is not here.
+        """
+        with self.writing():
+            if not self.exists(content):
+                raise NotFoundError(f"manifest {content.digest} is not in the local store")
+            with self.changing() as index:
+                index.tag(content, reference)
+
+    def untag(self, reference: Reference) -> Descriptor:
+        """Take a tag away, or every entry of a digest in its repository; the blobs stay.
+
+        Raises:
+            NotFoundError: there is nothing of that name.
+        """
+        with self.changing() as index:
+            found = index.find(reference)
+            if found is None:
+                raise NotFoundError(f"{reference} is not in the local store (`modfile ls` lists what is)")
+            if reference.digest:
+                index.remove(reference.name, found)
+            else:
+                index.untag(str(reference), keep=True)
+        return found
+
+    @contextmanager
+    def changing(self) -> Iterator[Index]:
+        """Hand out the index as it is now, and write it durably at the end, with nobody else in between.
+
+        Whoever names new content in it holds `writing()` or `collecting()`.
+        """
+        with self._locked("index", fcntl.LOCK_EX), self._trouble("the index"), ExitStack() as stack:
+            index = self._index()
+            before = index.to_bytes()
+            yield index
+            after = index.to_bytes()
+            if after != before or not (self.root / "index.json").exists():
+                self._sync_blobs()
+                root = _directory(stack, self.root)
+                _write_durably(root, "index.json", after, self._directories(stack, "sha256")[0])
+
+    def writing(self) -> _Lock:
+        """Hold off `collecting()` while content is brought and named."""
+        return self._locked("content", fcntl.LOCK_SH)
+
+    def collecting(self) -> _Lock:
+        """Wait until nobody is writing, and hold all writers off."""
+        return self._locked("content", fcntl.LOCK_EX)
+
+    # The directory
+
+    def blobs(self) -> Iterator[tuple[Digest, os.stat_result]]:
+        """Go through every blob; files whose name is no digest are passed over."""
+        with self._trouble("the blobs"):
+            for algorithm in ("sha256", "sha512"):
+                try:
+                    listing = list(os.scandir(self.root / "blobs" / algorithm))
+                except FileNotFoundError:
+                    continue
+                for item in listing:
+                    try:
+                        digest = Digest.parse(f"{algorithm}:{item.name}")
+                    except ContentError:
+                        continue
+                    yield digest, item.stat(follow_symlinks=False)
+
+    def remove_blob(self, digest: Digest) -> None:
+        """Remove a blob. Whoever does so holds `collecting()`, and knows that nothing leads to it."""
+        with self._trouble(f"blob {digest}"):
+            self.blob_path(digest).unlink(missing_ok=True)
+
+    def partials(self) -> Iterator[tuple[Path, os.stat_result]]:
+        """Go through content that is or was under way."""
+        with self._trouble("partial content"):
+            try:
+                listing = list(os.scandir(self.root / "ingest"))
+            except FileNotFoundError:
+                return
+            for item in listing:
+                yield Path(item.path), item.stat(follow_symlinks=False)
+
+    def _index(self) -> Index:
+        path = self.root / "index.json"
+        with self._trouble(str(path)):
+            try:
+                data = path.read_bytes()
+            except FileNotFoundError:
+                return Index.empty()
+            self._check_version()
+            return Index.parse(data, str(path))
+
+    def _check_version(self) -> None:
+        path = self.root / "oci-layout"
+        try:
+            version = strictjson.parse_object(path.read_bytes(), "it").get("imageLayoutVersion")
+        except (FileNotFoundError, ContentError) as error:
+            raise StoreError(f"{self.root} is not an OCI image layout: oci-layout: {error}") from None
+        if not isinstance(version, str) or version.split(".")[0] != "1":
+            raise StoreError(f"{self.root} is an OCI image layout of version {version!r}, not of 1.x")
+
+    def _prepare(self) -> None:
+        """Make the directories; the file `oci-layout` is written last but for the index."""
+        self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for name in ("blobs/sha256", "ingest", "locks"):
+            (self.root / name).mkdir(parents=True, exist_ok=True)
+        if (self.root / "oci-layout").exists():
+            return
+        with ExitStack() as stack:
+            root, ingest = _directory(stack, self.root), _directory(stack, self.root / "ingest")
+            _write_durably(root, "oci-layout", strictjson.dump({"imageLayoutVersion": _VERSION}), ingest)
+
+    def _directories(self, stack: ExitStack, algorithm: str) -> tuple[int, int]:
+        blobs = self.root / "blobs" / algorithm
+        blobs.mkdir(parents=True, exist_ok=True)
+        return _directory(stack, self.root / "ingest"), _directory(stack, blobs)
+
+    def _sync_blobs(self) -> None:
+        """Before the index names blobs, those that another process has just renamed are made durable too."""
+        with ExitStack() as stack:
+            for algorithm in ("sha256", "sha512"):
+                if (self.root / "blobs" / algorithm).is_dir():
+                    os.fsync(_directory(stack, self.root / "blobs" / algorithm))
+
+    def _locked(self, name: str, operation: int) -> _Lock:
+        with self._trouble("the store"):
+            if not (self.root / "locks").is_dir() or not (self.root / "oci-layout").exists():
+                self._prepare()
+            return _Lock(self.root / "locks" / name, operation)
+
+    @contextmanager
+    def _trouble(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            hint = ""
+            if error.errno == errno.ENOSPC:
+                hint = "; make room (`modfile prune` frees what no tag needs) and run the same command again"
+            elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+                hint = "; another directory is taken with --storage-dir"
+            raise StoreError(f"the store in {self.root}: {what}: {error.strerror or error}{hint}") from error
+
+
+class _Lock:
+    """A kernel lock on a file, held for a `with` block."""
+
+    def __init__(self, path: Path, operation: int) -> None:
+        self._path = path
+        self._operation = operation
+
+    def __enter__(self) -> None:
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        try:
+            self._fd = os.open(self._path, flags, 0o600)
+        except OSError as error:
+            raise StoreError(f"cannot lock the store with {self._path}: {error.strerror}") from error
+        try:
+            fcntl.flock(self._fd, self._operation)
+        except OSError as error:
+            os.close(self._fd)
+            raise StoreError(
+                f"cannot lock the store with {self._path}: {error.strerror}; put it on a local disk"
+            ) from error
+        except BaseException:
+            os.close(self._fd)
+            raise
+
+    def __exit__(self, *error: object) -> None:
+        os.close(self._fd)
+
+
+def _directory(stack: ExitStack, path: Path) -> int:
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    stack.callback(os.close, fd)
+    return fd
+
+
+def _write_durably(directory: int, name: str, data: bytes, ingest: int) -> None:
+    """Write a small file so that at any moment either the old or the whole new one is there."""
+    with Partial(ingest, f"new-{secrets.token_hex(8)}") as partial:
+        try:
+            partial.take(BytesReader(data), len(data), SILENT.advance)
+            partial.publish(directory, name, 0o644)
+        except BaseException:
+            partial.discard()
+            raise

@@ -1,0 +1,84 @@
+"""Several pieces of work at once; the first that fails stops the others."""
+
+from __future__ import annotations
+
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from threading import Event
+from typing import TYPE_CHECKING, TypeVar
+
+from .errors import ModfileError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from .progress import Meter, Outcome
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+CONCURRENCY = 5
+"""How many pieces of work go on at once unless the caller says otherwise."""
+
+
+class CancelledError(ModfileError):
+    """Other work failed, so this was stopped. Never seen outside: the other's error is."""
+
+
+class StoppableMeter:
+    """A meter that stops its work, at the next block, once a flag is set."""
+
+    def __init__(self, meter: Meter, stop: Event) -> None:
+        self._meter = meter
+        self._stop = stop
+
+    def advance(self, amount: int) -> None:
+        """Tell the meter, unless the work is to stop.
+
+        Raises:
+            CancelledError: it is.
+        """
+        self._check()
+        self._meter.advance(amount)
+
+    def note(self, text: str) -> None:
+        """Tell the meter; also a place to stop."""
+        self._check()
+        self._meter.note(text)
+
+    def finish(self, outcome: Outcome) -> None:
+        """Tell the meter."""
+        self._meter.finish(outcome)
+
+    def _check(self) -> None:
+        if self._stop.is_set():
+            raise CancelledError("stopped, because other work failed")
+
+
+def run_all(items: Iterable[T], work: Callable[[T, Event], R], concurrency: int = CONCURRENCY) -> list[R]:
+    """Do the work for each item, in their order, at most `concurrency` at once; return the results in that order.
+
+    The first error stops what is under way (through the event that `work` is given) and leaves here; so does an
+    interrupt, without waiting for work that is blocked.
+
+    Raises:
+        UsageError: `concurrency` is below 1.
+    """
+    if concurrency < 1:
+        raise UsageError(f"concurrency is at least 1, not {concurrency}")
+    stop = Event()
+    executor = ThreadPoolExecutor(concurrency, thread_name_prefix="modfile")
+    try:
+        futures = [executor.submit(work, item, stop) for item in items]
+        wait(futures, return_when=FIRST_EXCEPTION)
+        _raise_first(futures)
+        return [future.result() for future in futures]
+    finally:
+        stop.set()
+        executor.shutdown(wait=False, cancel_futures=True)
+
+
+def _raise_first(futures: list[Future[R]]) -> None:
+    errors = [error for future in futures if future.done() and not future.cancelled() and (error := future.exception())]
+    for error in errors:
+        if not isinstance(error, CancelledError):
+            raise error
