@@ -1,0 +1,100 @@
+"""`modfile build`."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .console import summary
+from .options import AsJSON, Concurrency
+from .session import Session
+from .settings import source_date_epoch
+
+
+def build(
+    context: typer.Context,
+    path: Annotated[Path, typer.Argument(metavar="[PATH]", help="The directory of the model.")] = Path(),
+    tags: Annotated[
+        list[str], typer.Option("--tag", "--target", "-t", metavar="REF", help="Name the artifact; repeatable.")
+    ] = [],  # noqa: B006 - the command line parser's way to say that none is fine
+    modelfile: Annotated[
+        Path | None,
+        typer.Option("--modelfile", "-f", metavar="FILE", help="The Modelfile.  [default: PATH/Modelfile]"),
+    ] = None,
+    concurrency: Concurrency = None,
+    raw: Annotated[
+        bool, typer.Option("--raw", help="Keep each file as it is in a layer of its own; the default.")
+    ] = True,
+    source_url: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="Where the model's sources are.  [default: the git origin of PATH]"),
+    ] = None,
+    source_revision: Annotated[
+        str | None, typer.Option(metavar="REV", help="Their revision.  [default: the git HEAD of PATH]")
+    ] = None,
+    reasoning: Annotated[bool, typer.Option("--reasoning", help="Say that the model can reason.")] = False,
+    no_creation_time: Annotated[
+        bool, typer.Option("--no-creation-time", help="Leave out all times and owners: same files, same digest.")
+    ] = False,
+    no_cache: Annotated[bool, typer.Option("--no-cache", help="Read every file, known or not.")] = False,
+    allow_secret: Annotated[
+        list[str], typer.Option(metavar="PATTERN", help="Pack files that look like secrets; repeatable.")
+    ] = [],  # noqa: B006
+    as_json: AsJSON = False,
+) -> None:
+    """Pack a directory as its Modelfile says; print the digest.
+
+    The artifact is put into the local store under the names given.
+
+    A file that has not changed since it was last read is not read again. With SOURCE_DATE_EPOCH in the
+    environment, or with --no-creation-time, the same files and Modelfile give the same digest anywhere.
+
+    \b
+      modfile build -t registry.example.com/llm/minilm:v1 .
+      modfile build -t minilm:v1 -t minilm:latest --no-creation-time ./minilm
+    """
+    from modfile.gitsource import git_source
+    from modfile.modelfile import load
+    from modfile.reference import Reference
+    from modfile.verbs.build import Builder, Provenance, Stamp
+    from modfile.workspace import Workspace
+
+    session = Session.of(context)
+    references = [Reference.parse(tag) for tag in tags]
+    for reference in references:
+        if reference.digest:
+            raise typer.BadParameter(f"{reference}: a build cannot choose its digest", param_hint="--tag")
+    workspace = Workspace(path)
+    text = load(_modelfile(path, modelfile))
+    stamp = Stamp.of(datetime.now(UTC), source_date_epoch(), no_creation_time=no_creation_time)
+    git = None if stamp.reproducible else git_source(path)
+    storage = session.storage
+    with session.console.progress("building") as progress:
+        built = Builder(
+            storage.layout,
+            stamp,
+            Provenance(source_url, source_revision, reasoning, git),
+            None if no_cache else storage.cache,
+            allow_secret,
+            progress,
+            session.concurrency(None, concurrency),
+        ).build(workspace, text, references)
+    for warning in built.warnings:
+        session.console.warn(warning)
+    session.console.say(f"built {len(built.manifest.layers)} layers: {summary('stored', built.tally)}")
+    if as_json:
+        tagged = [str(reference) for reference in references]
+        layers = {"Layers": len(built.manifest.layers)} | built.tally.to_json()
+        session.console.json({"Digest": str(built.content.digest), "References": tagged} | layers)
+    else:
+        session.console.result(str(built.content.digest))
+
+
+def _modelfile(path: Path, said: Path | None) -> Path:
+    """Find the Modelfile: as it was said from here, else from the context."""
+    if said is None:
+        return path / "Modelfile"
+    return said if said.exists() or said.is_absolute() else path / said

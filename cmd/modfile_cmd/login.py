@@ -1,0 +1,62 @@
+"""`modfile login`."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from modfile.errors import UsageError
+
+from .options import AuthFile, CAFile, Insecure, PlainHTTP, Proxy
+from .session import Connection, Session
+
+Host = Annotated[str, typer.Argument(metavar="HOST", show_default=False, help="The registry: host or host:port.")]
+
+
+def login(
+    context: typer.Context,
+    host: Host,
+    username: Annotated[str | None, typer.Option("--username", "-u", help="Asked for on a terminal.")] = None,
+    password: Annotated[
+        str | None, typer.Option("--password", "-p", help="Asked for on a terminal; better than saying it here.")
+    ] = None,
+    password_stdin: Annotated[bool, typer.Option("--password-stdin", help="Read the password from stdin.")] = False,
+    plain_http: PlainHTTP = False,
+    insecure: Insecure = False,
+    ca_file: CAFile = None,
+    proxy: Proxy = None,
+    authfile: AuthFile = None,
+) -> None:
+    """Log in to a registry.
+
+    The user name and the password are tried, then kept where docker does: in its config.json (see DOCKER_CONFIG), in
+    the credential helper that it names, or in the file that REGISTRY_AUTH_FILE names.
+
+    \b
+      modfile login registry.example.com
+      cat token | modfile login -u robot --password-stdin registry.example.com
+    """
+    from modfile.registry.credentials import Credential
+
+    session = Session.of(context)
+    connection = Connection(plain_http, insecure, ca_file, proxy, authfile)
+    username = username or _ask("Username")
+    if password_stdin:
+        password = sys.stdin.readline().rstrip("\r\n")
+    elif password is None:
+        password = _ask("Password", hide=True)
+    if not username or not password:
+        raise UsageError("a user name and a password are needed")
+    credential = Credential(username, password)
+    session.registry(host, connection).authenticate(credential)
+    where = session.credentials(connection).set(host, credential)
+    session.console.result(f"logged in to {host}; credentials kept in {where}")
+
+
+def _ask(what: str, *, hide: bool = False) -> str:
+    if not sys.stdin.isatty():
+        flag = "--password-stdin" if hide else "--username"
+        raise UsageError(f"no {what.lower()}, and no terminal to ask for it; say {flag}")
+    return str(typer.prompt(what, hide_input=hide, err=True))

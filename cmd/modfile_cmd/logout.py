@@ -1,0 +1,25 @@
+"""`modfile logout`."""
+
+from __future__ import annotations
+
+import typer
+
+from modfile.errors import NotFoundError
+
+from .login import Host
+from .options import AuthFile
+from .session import Connection, Session
+
+
+def logout(context: typer.Context, host: Host, authfile: AuthFile = None) -> None:
+    """Forget a registry's credentials.
+
+    Wherever `modfile login`, docker or podman kept them.
+
+    \b
+      modfile logout registry.example.com
+    """
+    session = Session.of(context)
+    if not session.credentials(Connection(authfile=authfile)).erase(host):
+        raise NotFoundError(f"no credentials of {host} are kept")
+    session.console.result(f"logged out of {host}")

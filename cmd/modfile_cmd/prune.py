@@ -1,0 +1,44 @@
+"""`modfile prune`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from .console import size
+from .options import AsJSON
+from .session import Session
+
+
+def prune(
+    context: typer.Context,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be freed; free nothing.")] = False,
+    remove_untagged: Annotated[
+        bool,
+        typer.Option("--remove-untagged/--no-remove-untagged", help="Whether manifests without a tag go too."),
+    ] = True,
+    as_json: AsJSON = False,
+) -> None:
+    """Free what no tag needs; print how much.
+
+    Waits for commands that are writing to the store.
+
+    \b
+      modfile prune --dry-run
+      modfile prune
+    """
+    from modfile.verbs.prune import prune as free
+
+    session = Session.of(context)
+    done = free(session.storage.layout, remove_untagged=remove_untagged, dry_run=dry_run)
+    if as_json:
+        said = {"DryRun": dry_run, "Bytes": done.bytes, "Partials": done.partials}
+        digests = {"Manifests": [str(d) for d in done.manifests], "Blobs": [str(d) for d in done.blobs]}
+        session.console.json(said | digests)
+    else:
+        verb = "would free" if dry_run else "freed"
+        session.console.result(
+            f"{verb} {size(done.bytes)}: {len(done.blobs)} blobs, {len(done.manifests)} of them untagged manifests, "
+            f"and {done.partials} partial ones"
+        )

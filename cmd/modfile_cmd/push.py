@@ -1,0 +1,50 @@
+"""`modfile push`."""
+
+from __future__ import annotations
+
+import typer
+
+from .console import summary
+from .options import AsJSON, AuthFile, CAFile, Concurrency, Insecure, PlainHTTP, Proxy, Target
+from .session import Connection, Session
+
+
+def push(
+    context: typer.Context,
+    target: Target,
+    concurrency: Concurrency = None,
+    plain_http: PlainHTTP = False,
+    insecure: Insecure = False,
+    ca_file: CAFile = None,
+    proxy: Proxy = None,
+    authfile: AuthFile = None,
+    as_json: AsJSON = False,
+) -> None:
+    """Send an artifact to its registry; print REF@digest.
+
+    What the registry has is not sent again. The tag is written last.
+
+    \b
+      modfile push registry.example.com/llm/minilm:v1
+      cosign sign $(modfile push registry.example.com/llm/minilm:v1)
+    """
+    from modfile.reference import Reference
+    from modfile.verbs.push import push as send
+
+    session = Session.of(context)
+    reference = Reference.parse(target)
+    repository = session.repository(reference, Connection(plain_http, insecure, ca_file, proxy, authfile))
+    with session.console.progress("pushing") as progress:
+        done = send(
+            reference,
+            session.storage.layout,
+            repository,
+            progress=progress,
+            concurrency=session.concurrency(reference, concurrency),
+        )
+    session.console.say(f"pushed {reference}: {summary('sent', done.tally)}")
+    if as_json:
+        session.console.json({"Reference": str(reference), "Digest": str(done.content.digest)} | done.tally.to_json())
+    else:
+        tagged = f"{reference.name}:{reference.tag}" if reference.tag else reference.name
+        session.console.result(f"{tagged}@{done.content.digest}")

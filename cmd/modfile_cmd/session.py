@@ -1,0 +1,105 @@
+"""What every command is assembled from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from modfile.errors import UsageError
+from modfile.workers import CONCURRENCY
+
+from .settings import HostSettings, credential_files, proxy_from_environment
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from modfile.reference import Reference
+    from modfile.registry import Registry, RegistrySettings
+    from modfile.registry.credentials import CredentialStore
+    from modfile.registry.repository import Repository
+    from modfile.storage import Storage
+
+    from .console import Console
+    from .settings import ConfigFile
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """A command's options on how to reach the registry."""
+
+    plain_http: bool = False
+    insecure: bool = False
+    ca_file: Path | None = None
+    proxy: str | None = None
+    authfile: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One run of the program: its storage, its console, its config file."""
+
+    storage_directory: Path
+    console: Console
+    config: ConfigFile
+
+    @classmethod
+    def of(cls, context: Any) -> Session:
+        """Return the session of a command's context."""
+        session = context.obj
+        assert isinstance(session, cls)  # noqa: S101 - main() puts it there
+        return session
+
+    @property
+    def storage(self) -> Storage:
+        """The local store and what is beside it."""
+        from modfile.storage import Storage
+
+        storage = Storage(self.storage_directory)
+        storage.prepare()
+        return storage
+
+    def repository(self, reference: Reference, connection: Connection) -> Repository:
+        """Return the reference's repository in its registry.
+
+        Raises:
+            UsageError: the reference has no host.
+        """
+        if reference.host is None:
+            raise UsageError(
+                f"{reference} names no registry; give it one first: modfile tag {reference} HOST/{reference}"
+            )
+        return self.registry(reference.host, connection).repository(reference.repository)
+
+    def registry(self, host: str, connection: Connection) -> Registry:
+        """Return a registry, with the credentials that docker and podman keep for it."""
+        from modfile.registry import Registry
+
+        return Registry(host, self._settings(host, connection), self.credentials(connection))
+
+    def credentials(self, connection: Connection) -> CredentialStore:
+        """Return the credentials that docker and podman keep."""
+        from modfile.registry.credentials import CredentialStore
+
+        return CredentialStore([connection.authfile] if connection.authfile else credential_files())
+
+    def concurrency(self, reference: Reference | None, said: int | None) -> int:
+        """Return how many pieces of work go on at once: as said, else as the config file has it for the host."""
+        host = self.config.registries.get(reference.host) if reference and reference.host else None
+        return said or (host and host.concurrency) or CONCURRENCY
+
+    def _settings(self, host: str, connection: Connection) -> RegistrySettings:
+        from modfile.registry import RegistrySettings
+
+        said = self.config.registries.get(host, HostSettings())
+        insecure = connection.insecure or said.insecure
+        ca_file = connection.ca_file or said.ca_file
+        plain_http = True if connection.plain_http else said.plain_http
+        if plain_http is None and (insecure or ca_file):
+            plain_http = False  # on loopback too: who speaks of certificates means TLS
+        return RegistrySettings(
+            plain_http=plain_http,
+            insecure=insecure,
+            ca_file=ca_file,
+            proxy_for=proxy_from_environment(connection.proxy),
+            trust_realms=said.trust_realm,
+        )

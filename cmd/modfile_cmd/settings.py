@@ -1,0 +1,144 @@
+"""What the environment and the config file say. Nothing else of modfile reads either."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from modfile.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+_REGISTRY_KEYS: Mapping[str, type] = {
+    "plain_http": bool,
+    "insecure": bool,
+    "ca_file": str,
+    "concurrency": int,
+    "trust_realm": list,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class HostSettings:
+    """The config file's table `[registry."host"]`."""
+
+    plain_http: bool | None = None
+    insecure: bool = False
+    ca_file: Path | None = None
+    concurrency: int | None = None
+    trust_realm: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigFile:
+    """The config file."""
+
+    registries: Mapping[str, HostSettings] = field(default_factory=dict)
+
+    @classmethod
+    def load(cls, path: Path, *, required: bool) -> ConfigFile:
+        """Read the file; one that is not there says nothing, unless it is required.
+
+        Raises:
+            UsageError: it cannot be read, or says something that has no meaning.
+        """
+        try:
+            value = tomllib.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            if required:
+                raise UsageError(f"the config file {path} does not exist") from None
+            return cls()
+        except OSError as error:
+            raise UsageError(f"the config file {path}: {error.strerror}") from None
+        except ValueError as error:
+            raise UsageError(f"the config file {path}: {error}") from None
+        if unknown := set(value) - {"registry"}:
+            raise UsageError(f'the config file {path}: {sorted(unknown)[0]!r} is not known; expected [registry."host"]')
+        tables = value.get("registry", {})
+        if not isinstance(tables, dict):
+            raise UsageError(f"the config file {path}: registry is not a table")
+        return cls({host: _host_settings(table, f"{path}: registry.{host!r}") for host, table in tables.items()})
+
+
+def _host_settings(table: Any, where: str) -> HostSettings:
+    if not isinstance(table, dict):
+        raise UsageError(f"the config file {where} is not a table")
+    for key, value in table.items():
+        expected = _REGISTRY_KEYS.get(key)
+        if expected is None:
+            raise UsageError(f"the config file {where}: {key!r} is not known; known are {', '.join(_REGISTRY_KEYS)}")
+        if type(value) is not expected:
+            raise UsageError(f"the config file {where}: {key} is a {expected.__name__}, not {value!r}")
+    if "ca_file" in table:
+        table["ca_file"] = Path(table["ca_file"]).expanduser()
+    if "trust_realm" in table:
+        table["trust_realm"] = tuple(str(host) for host in table["trust_realm"])
+    return HostSettings(**table)
+
+
+def default_config_file() -> Path:
+    """Return where the config file is unless it is said."""
+    from platformdirs import user_config_path
+
+    return user_config_path("modfile") / "config.toml"
+
+
+def default_storage_directory() -> Path:
+    """Return where the local store is unless it is said."""
+    from platformdirs import user_data_path
+
+    return user_data_path("modfile")
+
+
+def credential_files(environment: Mapping[str, str] = os.environ) -> list[Path]:
+    """Return the files that docker and podman keep credentials in; the first is the one to write.
+
+    `REGISTRY_AUTH_FILE` (podman's), docker's `config.json` (in `DOCKER_CONFIG`), then podman's two usual places.
+    """
+    home = Path.home()
+    files = []
+    if chosen := environment.get("REGISTRY_AUTH_FILE"):
+        files.append(Path(chosen))
+    docker = environment.get("DOCKER_CONFIG")
+    files.append((Path(docker) if docker else home / ".docker") / "config.json")
+    if runtime := environment.get("XDG_RUNTIME_DIR"):
+        files.append(Path(runtime) / "containers" / "auth.json")
+    config = environment.get("XDG_CONFIG_HOME")
+    files.append((Path(config) if config else home / ".config") / "containers" / "auth.json")
+    return files
+
+
+def proxy_from_environment(chosen: str | None = None) -> Callable[[str], str | None]:
+    """Return what tells the proxy for a URL: the one chosen, else what `HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY` say."""
+    from urllib.parse import urlsplit
+    from urllib.request import getproxies, proxy_bypass
+
+    proxies = getproxies()
+
+    def proxy_for(url: str) -> str | None:
+        if chosen:
+            return chosen
+        parts = urlsplit(url)
+        if proxy_bypass(parts.netloc):
+            return None
+        return proxies.get(parts.scheme) or proxies.get("all")
+
+    return proxy_for
+
+
+def source_date_epoch(environment: Mapping[str, str] = os.environ) -> int | None:
+    """Return `SOURCE_DATE_EPOCH`, seconds since 1970 (reproducible-builds.org).
+
+    Raises:
+        UsageError: it is not a number of seconds.
+    """
+    text = environment.get("SOURCE_DATE_EPOCH", "")
+    if not text:
+        return None
+    if not text.isascii() or not text.isdigit() or int(text) > 253402300799:
+        raise UsageError(f"SOURCE_DATE_EPOCH is {text!r}; expected seconds since 1970")
+    return int(text)

@@ -1,0 +1,152 @@
+"""A directory that files are written into, and out of which no path of theirs leads."""
+
+from __future__ import annotations
+
+import os
+import stat
+from contextlib import contextmanager, suppress
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
+
+from .errors import DestinationError
+from .partial import Partial
+from .pipeline import FileReader, pump
+from .progress import SILENT, Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from .backoff import Backoff
+    from .content import Descriptor
+    from .digestcache import DigestCache
+    from .modelpack import FileMetadata
+    from .progress import Meter
+    from .store import Source
+
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_DEFAULT_MODE = 0o644
+
+
+class Destination:
+    """Writes files below a directory, each whole and verified before it has its name.
+
+    Every directory on the way is opened from its parent's descriptor without following links, so that a link which
+    stands there, or is put there meanwhile, is an error and never a way out. Paths are checked by the caller
+    (`paths.check_plan`).
+    """
+
+    def __init__(self, root: Path, backoff: Backoff, cache: DigestCache | None = None) -> None:
+        self.root = root
+        self._backoff = backoff
+        self._cache = cache
+
+    def require(self, size: int) -> None:
+        """Make the directory, and see whether so many bytes fit on its disk.
+
+        Raises:
+            DestinationError: it cannot be made, or there is not enough room.
+        """
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            disk = os.statvfs(self.root)
+        except (FileExistsError, NotADirectoryError):
+            raise DestinationError(f"{self.root} is not a directory") from None
+        except OSError as error:
+            raise DestinationError(f"{self.root}: {error.strerror}") from None
+        free = disk.f_bavail * disk.f_frsize
+        if size > free:
+            raise DestinationError(f"{self.root}: {size:,} bytes are to be written, but the disk has {free:,} free")
+
+    def holds(self, path: str, content: Descriptor) -> bool:
+        """Tell whether the file at a path is already the content, by its digest.
+
+        Raises:
+            DestinationError: something that is no regular file stands there, or a link on the way.
+        """
+        try:
+            with self._parent(path, create=False) as (directory, name), self._trouble(path):
+                status = os.stat(name, dir_fd=directory, follow_symlinks=False)
+                if stat.S_ISLNK(status.st_mode):
+                    raise DestinationError(
+                        f"{self.root / path} is a symbolic link; remove it or choose another directory"
+                    )
+                if not stat.S_ISREG(status.st_mode):
+                    raise DestinationError(f"{self.root / path} is there already and is not a file; remove it first")
+                return status.st_size == content.size and self._matches(directory, name, content)
+        except FileNotFoundError:
+            return False
+
+    def write(
+        self, path: str, content: Descriptor, source: Source, metadata: FileMetadata | None, meter: Meter
+    ) -> Outcome:
+        """Bring content into the file at a path, with the mode and the time that the metadata says.
+
+        Raises:
+            DestinationError: the file cannot be written.
+            VerificationError: what came is not the content; nothing is left.
+        """
+        with self._parent(path, create=True) as (directory, name), self._trouble(path):
+            scratch = f".modfile-{content.digest.hex[:32]}-{os.getpid()}.part"
+            with Partial(directory, scratch, content.digest.algorithm) as partial:
+                try:
+                    partial.fill(content, source, meter, self._backoff)
+                    mode = metadata.mode if metadata else _DEFAULT_MODE
+                    partial.publish(directory, name, mode, metadata.mtime_ns if metadata else None)
+                except BaseException:
+                    partial.discard()
+                    raise
+        return Outcome.MOVED
+
+    def _matches(self, directory: int, name: str, content: Descriptor) -> bool:
+        fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)
+        try:
+            status = os.fstat(fd)
+            known = self._cache.get(status) if self._cache else None
+            if known is None or known.algorithm != content.digest.algorithm:
+                hasher = content.digest.hasher()
+                pump(FileReader(fd), hasher, None, content.size, SILENT.advance)
+                known = type(content.digest)(content.digest.algorithm, hasher.hexdigest())
+                if self._cache and os.fstat(fd) == status:
+                    self._cache.put(status, known)
+            return known == content.digest
+        finally:
+            os.close(fd)
+
+    @contextmanager
+    def _parent(self, path: str, *, create: bool) -> Iterator[tuple[int, str]]:
+        """Open the directory that a path's file is in; give it with the file's name."""
+        *parents, name = PurePosixPath(path).parts
+        with self._trouble(path):
+            fd = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            for depth, part in enumerate(parents, 1):
+                fd = self._step(fd, part, "/".join(parents[:depth]), create=create)
+            yield fd, name
+        finally:
+            os.close(fd)
+
+    def _step(self, fd: int, part: str, shown: str, *, create: bool) -> int:
+        """Go from an open directory into one of its own, and close the former."""
+        with self._trouble(shown):
+            if create:
+                with suppress(FileExistsError):
+                    os.mkdir(part, dir_fd=fd)
+            try:
+                inner = os.open(part, _DIRECTORY, dir_fd=fd)
+            except NotADirectoryError:
+                kind = "a symbolic link" if stat.S_ISLNK(os.lstat(part, dir_fd=fd).st_mode) else "not a directory"
+                raise DestinationError(
+                    f"{self.root / shown} is {kind}; remove it or choose another directory"
+                ) from None
+        os.close(fd)
+        return inner
+
+    @contextmanager
+    def _trouble(self, path: str) -> Iterator[None]:
+        try:
+            yield
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise DestinationError(f"{self.root / path}: {error.strerror or error}") from error

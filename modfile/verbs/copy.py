@@ -1,0 +1,102 @@
+"""`copy()`: what every push, pull, save, load and mirror is."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from ..errors import ContentError
+from ..manifest import MAX_MANIFEST, children, is_manifest
+from ..modelpack import path_of
+from ..progress import SILENT, Outcome, Progress
+from ..store import InMemory, Source, Store, read
+from ..workers import CONCURRENCY, StoppableMeter, run_all
+
+if TYPE_CHECKING:
+    from threading import Event
+
+    from ..content import Descriptor
+
+_MAX_DEPTH = 4
+
+
+@dataclass(slots=True)
+class Tally:
+    """How much content moved, and how much did not have to: pieces and bytes by `Outcome`."""
+
+    pieces: Counter[Outcome] = field(default_factory=Counter)
+    bytes: Counter[Outcome] = field(default_factory=Counter)
+
+    def add(self, content: Descriptor, outcome: Outcome) -> None:
+        """Count a piece of content."""
+        self.pieces[outcome] += 1
+        self.bytes[outcome] += content.size
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the figures under stable keys."""
+        names = {Outcome.MOVED: "Moved", Outcome.SKIPPED: "Skipped", Outcome.MOUNTED: "Mounted"}
+        return {name: {"Pieces": self.pieces[key], "Bytes": self.bytes[key]} for key, name in names.items()}
+
+
+def copy(
+    root: Descriptor,
+    source: Source,
+    target: Store,
+    *,
+    progress: Progress = SILENT,
+    concurrency: int = CONCURRENCY,
+) -> Tally:
+    """Bring a manifest or an index, and all that it points at, from the source to the target.
+
+    Leaves go first, several at once, the largest first; then the manifest, as the very bytes that the source has.
+    Content that the target has is skipped. The tag is the caller's to write, last.
+
+    Raises:
+        ContentError: a manifest is not one, or indexes are nested too deeply.
+        VerificationError: the source's bytes are not what a digest says.
+    """
+    tally = Tally()
+    _copy(root, source, target, tally, progress, concurrency, _MAX_DEPTH)
+    return tally
+
+
+def _copy(
+    root: Descriptor,
+    source: Source,
+    target: Store,
+    tally: Tally,
+    progress: Progress,
+    concurrency: int,
+    depth: int,
+) -> None:
+    if not is_manifest(root.media_type):
+        raise ContentError(f"{root.digest} is no manifest but {root.media_type}")
+    if depth < 0:
+        raise ContentError(f"indexes are nested more than {_MAX_DEPTH} deep")
+    data = read(source, root, MAX_MANIFEST)
+    listed = {child.digest: child for child in children(root.media_type, data)}
+    for child in listed.values():
+        if is_manifest(child.media_type):
+            _copy(child, source, target, tally, progress, concurrency, depth - 1)
+    leaves = sorted((c for c in listed.values() if not is_manifest(c.media_type)), key=lambda c: -c.size)
+
+    def bring(content: Descriptor, stop: Event) -> Outcome:
+        meter = StoppableMeter(progress.start(label(content), content.size), stop)
+        outcome = Outcome.SKIPPED if target.exists(content) else target.put(content, source, meter)
+        meter.finish(outcome)
+        return outcome
+
+    for content, outcome in zip(leaves, run_all(leaves, bring, concurrency), strict=True):
+        tally.add(content, outcome)
+    meter = progress.start(label(root), root.size)
+    meter.finish(Outcome.SKIPPED if target.exists(root) else target.put(root, InMemory({root: data}), meter))
+
+
+def label(content: Descriptor) -> str:
+    """Return what to call content in front of people: its file's path, or what it is."""
+    if path := path_of(content):
+        return path
+    if is_manifest(content.media_type):
+        return f"manifest {content.digest.short}"
+    return f"config {content.digest.short}" if ".config." in content.media_type else content.digest.short

@@ -1,0 +1,131 @@
+"""Free what no tag needs."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from ..errors import ModfileError, StoreError
+from ..manifest import INDEX_TYPES, MAX_MANIFEST, Manifest, children, is_manifest
+from ..store import read
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ..content import Descriptor, Digest
+    from ..layout import Layout
+    from ..layout.index import Index
+
+
+@dataclass(slots=True)
+class Pruned:
+    """What was freed, or would be: untagged manifests, blobs (manifests among them), partial content, bytes in all."""
+
+    manifests: list[Digest] = field(default_factory=list)
+    blobs: list[Digest] = field(default_factory=list)
+    partials: int = 0
+    bytes: int = 0
+
+
+def prune(layout: Layout, *, remove_untagged: bool = True, dry_run: bool = False) -> Pruned:
+    """Remove untagged manifests, if asked, and then every blob that nothing of the index leads to.
+
+    Waits until no other command is writing to the store, and holds off those that come. A manifest whose subject
+    stays (a referrer: a signature, say) stays as well. Content that is being brought is never touched.
+
+    Raises:
+        StoreError: a manifest cannot be read, so that what it needs is not known; nothing is removed.
+    """
+    pruned = Pruned()
+    if not layout.root.exists():
+        return pruned
+    with layout.collecting():
+        with layout.changing() as index:
+            needed = _collect_entries(layout, index, pruned, remove_untagged=remove_untagged)
+            if dry_run:
+                index.undo()
+            _sweep_partials(layout, pruned, dry_run=dry_run)
+        _sweep_blobs(layout, needed, pruned, dry_run=dry_run)
+    return pruned
+
+
+def _collect_entries(layout: Layout, index: Index, pruned: Pruned, *, remove_untagged: bool) -> set[Digest]:
+    """Take out of the index what is not needed; return the digests of what is."""
+    needed: set[Digest] = set()
+    untagged = []
+    for entry in index:
+        if entry.name is not None or not remove_untagged:
+            _mark(layout, entry.content, needed, entry.name or str(entry.content.digest))
+        else:
+            untagged.append(entry.content)
+    while kept := [content for content in untagged if _subject(layout, content) in needed]:
+        for content in kept:
+            untagged.remove(content)
+            _mark(layout, content, needed, str(content.digest))
+    for content in untagged:
+        index.remove_untagged(content)
+    pruned.manifests = sorted({content.digest for content in untagged} - needed)
+    return needed
+
+
+def _mark(layout: Layout, content: Descriptor, needed: set[Digest], name: str) -> None:
+    pending = [content]
+    while pending:
+        content = pending.pop()
+        if content.digest in needed:
+            continue
+        needed.add(content.digest)
+        if is_manifest(content.media_type):
+            try:
+                pending += children(content.media_type, read(layout, content, MAX_MANIFEST))
+            except ModfileError as error:
+                raise StoreError(
+                    f"nothing was removed, because {name} cannot be read ({error}); "
+                    f"take it away with `modfile rm` or bring it anew, then prune"
+                ) from error
+
+
+def _subject(layout: Layout, content: Descriptor) -> Digest | None:
+    if content.media_type in INDEX_TYPES:
+        return None
+    try:
+        subject = Manifest.parse(read(layout, content, MAX_MANIFEST)).subject
+    except ModfileError:
+        return None  # untagged and broken: it goes
+    return subject.digest if subject else None
+
+
+def _sweep_partials(layout: Layout, pruned: Pruned, *, dry_run: bool) -> None:
+    for path, status in layout.partials():
+        if dry_run or _remove_dead(path):
+            pruned.partials += 1
+            pruned.bytes += status.st_blocks * 512
+
+
+def _remove_dead(path: Path) -> bool:
+    """Remove a partial unless somebody holds its lock."""
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        path.unlink()
+    except OSError:
+        return False
+    finally:
+        os.close(fd)
+    return True
+
+
+def _sweep_blobs(layout: Layout, needed: set[Digest], pruned: Pruned, *, dry_run: bool) -> None:
+    for digest, status in layout.blobs():
+        if digest in needed:
+            continue
+        if not dry_run:
+            layout.remove_blob(digest)
+        pruned.blobs.append(digest)
+        pruned.bytes += status.st_size
+    pruned.blobs.sort()
