@@ -20,6 +20,11 @@ CONCURRENCY = 5
 """How many pieces of work go on at once unless the caller says otherwise."""
 
 
+# Seconds that other work has to come to its next block and clean up.
+_PATIENCE = 5.0
+_PATIENCE_AFTER_INTERRUPT = 0.5
+
+
 class CancelledError(ModfileError):
     """Other work failed, so this was stopped. Never seen outside: the other's error is."""
 
@@ -57,8 +62,8 @@ class StoppableMeter:
 def run_all(items: Iterable[T], work: Callable[[T, Event], R], concurrency: int = CONCURRENCY) -> list[R]:
     """Do the work for each item, in their order, at most `concurrency` at once; return the results in that order.
 
-    The first error stops what is under way (through the event that `work` is given) and leaves here; so does an
-    interrupt, without waiting for work that is blocked.
+    The first error stops what is under way (through the event that `work` is given) and leaves here, as an interrupt
+    does, once the others have stopped; work that is blocked is waited for a short while only.
 
     Raises:
         UsageError: `concurrency` is below 1.
@@ -67,14 +72,18 @@ def run_all(items: Iterable[T], work: Callable[[T, Event], R], concurrency: int 
         raise UsageError(f"concurrency is at least 1, not {concurrency}")
     stop = Event()
     executor = ThreadPoolExecutor(concurrency, thread_name_prefix="modfile")
+    futures: list[Future[R]] = []
+    patience = _PATIENCE_AFTER_INTERRUPT
     try:
-        futures = [executor.submit(work, item, stop) for item in items]
+        futures += [executor.submit(work, item, stop) for item in items]
         wait(futures, return_when=FIRST_EXCEPTION)
+        patience = _PATIENCE
         _raise_first(futures)
         return [future.result() for future in futures]
     finally:
         stop.set()
         executor.shutdown(wait=False, cancel_futures=True)
+        wait(futures, patience)
 
 
 def _raise_first(futures: list[Future[R]]) -> None:
