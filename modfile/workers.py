@@ -83,7 +83,7 @@ def run_all(items: Iterable[T], work: Callable[[T, Event], R], concurrency: int 
     finally:
         stop.set()
         executor.shutdown(wait=False, cancel_futures=True)
-        wait(futures, patience)
+        wait([future for future in futures if not future.cancelled()], patience)
 
 
 def _raise_first(futures: list[Future[R]]) -> None:
