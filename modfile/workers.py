@@ -75,7 +75,8 @@ def run_all(items: Iterable[T], work: Callable[[T, Event], R], concurrency: int 
     futures: list[Future[R]] = []
     patience = _PATIENCE_AFTER_INTERRUPT
     try:
-        futures += [executor.submit(work, item, stop) for item in items]
+        for item in items:
+            futures.append(executor.submit(work, item, stop))  # one by one: an interrupt finds those submitted
         wait(futures, return_when=FIRST_EXCEPTION)
         patience = _PATIENCE
         _raise_first(futures)

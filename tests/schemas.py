@@ -23,9 +23,7 @@ CONFIG = closed(
     {
         "descriptor": closed(
             {
-                **dict.fromkeys(
-                    "family docURL sourceURL version revision vendor title description".split(), TEXT
-                ),
+                **dict.fromkeys(["family", "docURL", "sourceURL", "version", "revision", "vendor", "title", "description"], TEXT),
                 "name": {"type": "string", "minLength": 1},
                 "createdAt": TIME,
                 **dict.fromkeys(["authors", "datasetsURL", "licenses"], TEXTS),
@@ -37,7 +35,7 @@ CONFIG = closed(
         ),
         "config": closed(
             {
-                **dict.fromkeys("architecture format paramSize precision quantization".split(), TEXT),
+                **dict.fromkeys(["architecture", "format", "paramSize", "precision", "quantization"], TEXT),
                 "capabilities": closed(
                     {
                         "inputTypes": MODALITIES,

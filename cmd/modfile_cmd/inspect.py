@@ -6,21 +6,18 @@ from typing import Annotated
 
 import typer
 
-from .options import AsJSON, AuthFile, CAFile, Insecure, PlainHTTP, Proxy, Target
-from .session import Connection, Session
+from .options import AsJSON, Target, connected
+from .session import DIRECT, Connection, Session
 
 
+@connected
 def inspect(
     context: typer.Context,
     target: Target,
     remote: Annotated[bool, typer.Option("--remote", help="Look in the registry, not in the local store.")] = False,
     config: Annotated[bool, typer.Option("--config", help="Print the model's config as it is.")] = False,
-    plain_http: PlainHTTP = False,
-    insecure: Insecure = False,
-    ca_file: CAFile = None,
-    proxy: Proxy = None,
-    authfile: AuthFile = None,
     as_json: AsJSON = False,
+    connection: Connection = DIRECT,
 ) -> None:
     """Print what is in an artifact, as JSON.
 
@@ -36,6 +33,5 @@ def inspect(
 
     session = Session.of(context)
     reference = Reference.parse(target)
-    connection = Connection(plain_http, insecure, ca_file, proxy, authfile)
     source = session.repository(reference, connection) if remote else session.storage.layout
     session.console.json(inspect_config(reference, source) if config else facts_of(reference, source))

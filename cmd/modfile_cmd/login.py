@@ -9,12 +9,13 @@ import typer
 
 from modfile.errors import UsageError
 
-from .options import AuthFile, CAFile, Insecure, PlainHTTP, Proxy
-from .session import Connection, Session
+from .options import connected
+from .session import DIRECT, Connection, Session
 
 Host = Annotated[str, typer.Argument(metavar="HOST", show_default=False, help="The registry: host or host:port.")]
 
 
+@connected
 def login(
     context: typer.Context,
     host: Host,
@@ -23,11 +24,7 @@ def login(
         str | None, typer.Option("--password", "-p", help="Asked for on a terminal; better than saying it here.")
     ] = None,
     password_stdin: Annotated[bool, typer.Option("--password-stdin", help="Read the password from stdin.")] = False,
-    plain_http: PlainHTTP = False,
-    insecure: Insecure = False,
-    ca_file: CAFile = None,
-    proxy: Proxy = None,
-    authfile: AuthFile = None,
+    connection: Connection = DIRECT,
 ) -> None:
     """Log in to a registry.
 
@@ -41,7 +38,6 @@ def login(
     from modfile.registry.credentials import Credential
 
     session = Session.of(context)
-    connection = Connection(plain_http, insecure, ca_file, proxy, authfile)
     username = username or _ask("Username")
     if password_stdin:
         password = sys.stdin.readline().rstrip("\r\n")

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+
+from .session import Connection
 
 Concurrency = Annotated[
     int | None,
@@ -31,3 +36,32 @@ AuthFile = Annotated[
 ]
 AsJSON = Annotated[bool, typer.Option("--json", help="Print the result as one JSON document.")]
 Target = Annotated[str, typer.Argument(metavar="REF", show_default=False, help="host/repository:tag or @digest.")]
+
+
+_CONNECTION = {
+    "plain_http": (PlainHTTP, False),
+    "insecure": (Insecure, False),
+    "ca_file": (CAFile, None),
+    "proxy": (Proxy, None),
+    "authfile": (AuthFile, None),
+}
+
+
+def connected(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options on how to reach a registry; it takes them together, as `connection`."""
+    own = [p for p in inspect.signature(command, eval_str=True).parameters.values() if p.name != "connection"]
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    options = [
+        inspect.Parameter(name, keyword, default=default, annotation=annotation)
+        for name, (annotation, default) in _CONNECTION.items()
+    ]
+
+    @functools.wraps(command)
+    def connected_command(**said: Any) -> None:
+        connection = Connection(**{name: said.pop(name) for name in _CONNECTION})
+        command(**said, connection=connection)
+
+    parameters = [p.replace(kind=keyword) for p in own] + options
+    connected_command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    connected_command.__annotations__ = {p.name: p.annotation for p in parameters}
+    return connected_command

@@ -5,20 +5,17 @@ from __future__ import annotations
 import typer
 
 from .console import summary
-from .options import AsJSON, AuthFile, CAFile, Concurrency, Insecure, PlainHTTP, Proxy, Target
-from .session import Connection, Session
+from .options import AsJSON, Concurrency, Target, connected
+from .session import DIRECT, Connection, Session
 
 
+@connected
 def pull(
     context: typer.Context,
     target: Target,
     concurrency: Concurrency = None,
-    plain_http: PlainHTTP = False,
-    insecure: Insecure = False,
-    ca_file: CAFile = None,
-    proxy: Proxy = None,
-    authfile: AuthFile = None,
     as_json: AsJSON = False,
+    connection: Connection = DIRECT,
 ) -> None:
     """Fetch an artifact into the local store; print its digest.
 
@@ -33,7 +30,7 @@ def pull(
 
     session = Session.of(context)
     reference = Reference.parse(target)
-    repository = session.repository(reference, Connection(plain_http, insecure, ca_file, proxy, authfile))
+    repository = session.repository(reference, connection)
     with session.console.progress("pulling") as progress:
         done = fetch(
             reference,

@@ -34,6 +34,9 @@ class Connection:
     authfile: Path | None = None
 
 
+DIRECT = Connection()
+
+
 @dataclass(frozen=True, slots=True)
 class Session:
     """One run of the program: its storage, its console, its config file."""

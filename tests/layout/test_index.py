@@ -1,6 +1,7 @@
 import json
 
 import pytest
+
 from modfile.content import Descriptor, Digest
 from modfile.errors import StoreError
 from modfile.layout.index import REF_NAME, REPOSITORY, Index

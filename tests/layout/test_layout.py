@@ -6,6 +6,7 @@ import stat
 import threading
 
 import pytest
+
 from modfile.backoff import Backoff
 from modfile.content import Descriptor, Digest
 from modfile.errors import ConnectionLostError, NotFoundError, StoreError, VerificationError
@@ -161,9 +162,7 @@ def test_of_two_that_bring_the_same_content_one_waits_and_finds_it_there(layout)
             return super().open(content, start)
 
     outcomes = []
-    first = threading.Thread(
-        target=lambda: outcomes.append(layout.put(describe(data), Slow({describe(data): data})))
-    )
+    first = threading.Thread(target=lambda: outcomes.append(layout.put(describe(data), Slow({describe(data): data}))))
     first.start()
     started.wait(10)
     notes = []

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 import jsonschema
 import pytest
+
 from modfile import modelfile
 from modfile.errors import ModelfileError, WorkspaceError
 from modfile.gitsource import GitSource
@@ -16,7 +17,6 @@ from modfile.reference import Reference
 from modfile.storage import Storage
 from modfile.verbs.build import Builder, Provenance, Stamp
 from modfile.workspace import Workspace
-
 from tests.models import MODELFILE, small_model
 from tests.schemas import CONFIG, INDEX, MANIFEST
 

@@ -4,6 +4,7 @@ import os
 import stat
 
 import pytest
+
 from modfile import modelfile
 from modfile.content import Descriptor, Digest
 from modfile.errors import ContentError, DestinationError, NotFoundError, VerificationError
@@ -14,7 +15,6 @@ from modfile.storage import Storage
 from modfile.verbs.build import Builder, Stamp
 from modfile.verbs.extract import extract
 from modfile.workspace import Workspace
-
 from tests.models import small_model
 
 REF = Reference.parse("r.io/llm/tiny:v1")

@@ -3,6 +3,7 @@ import threading
 import time
 
 import pytest
+
 from modfile.content import Descriptor, Digest
 from modfile.errors import StoreError
 from modfile.layout import Layout
