@@ -14,13 +14,19 @@ from .session import Session
 def generate(
     context: typer.Context,
     path: Annotated[Path, typer.Argument(metavar="[PATH]", help="The directory of the model.")] = Path(),
-    name: Annotated[str | None, typer.Option("--name", "-n", help="The model's name.")] = None,
-    arch: Annotated[str | None, typer.Option(help="Its architecture: transformer, cnn, …")] = None,
-    family: Annotated[str | None, typer.Option(help="Its family: llama3, qwen2, …")] = None,
-    format_: Annotated[str | None, typer.Option("--format", help="Its format: safetensors, gguf, …")] = None,
-    param_size: Annotated[str | None, typer.Option(help="The number of its parameters: 8B, 22.7M, …")] = None,
-    precision: Annotated[str | None, typer.Option(help="Its precision: bfloat16, float32, …")] = None,
-    quantization: Annotated[str | None, typer.Option(help="Its quantisation: gptq, awq, Q4_K_M, …")] = None,
+    name: Annotated[str | None, typer.Option("--name", "-n", metavar="TEXT", help="The model's name.")] = None,
+    arch: Annotated[str | None, typer.Option(metavar="TEXT", help="Its architecture: transformer, cnn, …")] = None,
+    family: Annotated[str | None, typer.Option(metavar="TEXT", help="Its family: llama3, qwen2, …")] = None,
+    format_: Annotated[
+        str | None, typer.Option("--format", metavar="TEXT", help="Its format: safetensors, gguf, …")
+    ] = None,
+    param_size: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="The number of its parameters: 8B, 22.7M, …")
+    ] = None,
+    precision: Annotated[str | None, typer.Option(metavar="TEXT", help="Its precision: bfloat16, float32, …")] = None,
+    quantization: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="Its quantisation: gptq, awq, Q4_K_M, …")
+    ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-O", metavar="DIR", help="Where to write it.  [default: PATH]")
     ] = None,

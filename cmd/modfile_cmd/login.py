@@ -19,9 +19,12 @@ Host = Annotated[str, typer.Argument(metavar="HOST", show_default=False, help="T
 def login(
     context: typer.Context,
     host: Host,
-    username: Annotated[str | None, typer.Option("--username", "-u", help="Asked for on a terminal.")] = None,
+    username: Annotated[
+        str | None, typer.Option("--username", "-u", metavar="NAME", help="Asked for on a terminal.")
+    ] = None,
     password: Annotated[
-        str | None, typer.Option("--password", "-p", help="Asked for on a terminal; better than saying it here.")
+        str | None,
+        typer.Option("--password", "-p", metavar="TEXT", help="Asked for on a terminal; better than saying it here."),
     ] = None,
     password_stdin: Annotated[bool, typer.Option("--password-stdin", help="Read the password from stdin.")] = False,
     connection: Connection = DIRECT,

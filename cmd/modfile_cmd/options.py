@@ -14,7 +14,7 @@ from .session import Connection
 
 Concurrency = Annotated[
     int | None,
-    typer.Option("--concurrency", "-c", min=1, max=100, help="How many files at once.  [default: 5]"),
+    typer.Option("--concurrency", "-c", metavar="N", min=1, max=100, help="How many files at once.  [default: 5]"),
 ]
 PlainHTTP = Annotated[
     bool, typer.Option("--plain-http", help="Speak HTTP instead of HTTPS; the default for loopback hosts.")
