@@ -19,6 +19,7 @@ from ..modelpack import (
     format_time_ns,
     raw_layer,
 )
+from ..paths import shown
 from ..pickles import pickled
 from ..pipeline import FileReader
 from ..progress import SILENT, Outcome, Progress
@@ -161,7 +162,7 @@ class Builder:
             with workspace.open(file) as fd:
                 digest = self.layout.add(FileReader(fd), file.size, meter.advance)
         except VerificationError:
-            raise WorkspaceError(f"{file.path} changed while it was read; build again once it is left alone") from None
+            raise WorkspaceError(f"{shown(file.path)} changed while it was read; build again once it is left alone") from None
         if self.cache:
             self.cache.put(file.status, digest)
         meter.finish(Outcome.MOVED)
@@ -204,7 +205,7 @@ class Builder:
     def _refuse_secrets(self, workspace: Workspace, selection: Selection) -> None:
         found = find_secrets(workspace, [chosen.file for chosen in selection.files], self.allow_secrets)
         if found:
-            shown = "; ".join(f"{secret.path} ({secret.why})" for secret in found[:_SHOWN])
+            shown = "; ".join(f"{shown(secret.path)} ({secret.why})" for secret in found[:_SHOWN])
             more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
             raise WorkspaceError(
                 f"what looks like a secret would be packed: {shown}{more}; take it out (.modfileignore), "
@@ -218,7 +219,7 @@ def describe_file(chosen: Selected, digest: Digest) -> Descriptor:
 
 
 def _pickle_warnings(workspace: Workspace, selection: Selection) -> list[str]:
-    names = [chosen.file.path for chosen in selection.files if pickled(workspace, chosen.file)]
+    names = [shown(chosen.file.path) for chosen in selection.files if pickled(workspace, chosen.file)]
     if not names:
         return []
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
