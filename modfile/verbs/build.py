@@ -205,10 +205,10 @@ class Builder:
     def _refuse_secrets(self, workspace: Workspace, selection: Selection) -> None:
         found = find_secrets(workspace, [chosen.file for chosen in selection.files], self.allow_secrets)
         if found:
-            shown = "; ".join(f"{shown(secret.path)} ({secret.why})" for secret in found[:_SHOWN])
+            names = "; ".join(f"{shown(secret.path)} ({secret.why})" for secret in found[:_SHOWN])
             more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
             raise WorkspaceError(
-                f"what looks like a secret would be packed: {shown}{more}; take it out (.modfileignore), "
+                f"what looks like a secret would be packed: {names}{more}; take it out (.modfileignore), "
                 f"or say --allow-secret PATTERN if it is meant to be there"
             )
 
