@@ -1,0 +1,346 @@
+"""A repository of a registry as a `Store`."""
+
+from __future__ import annotations
+
+import io
+import re
+import threading
+from collections import OrderedDict
+from typing import TYPE_CHECKING
+from urllib.parse import urlencode
+
+from ..content import Descriptor, Digest
+from ..errors import (
+    AccessDeniedError,
+    ContentError,
+    ModfileError,
+    NotFoundError,
+    RegistryError,
+    UsageError,
+    VerificationError,
+)
+from ..progress import SILENT, Outcome
+from ..store import read
+from .endpoint import shown
+from .failures import TransientError, error_codes, explain, failure, parse_json
+from .stream import BodyStream
+from .transport import Request
+from .upload import Upload
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from requests import Response
+
+    from ..progress import Meter
+    from ..reference import Reference
+    from ..store import Reader, Source
+    from .client import Client
+
+LARGEST_MANIFEST = 4 << 20
+MANIFEST_TYPES = (
+    "application/vnd.oci.image.manifest.v1+json",
+    "application/vnd.oci.image.index.v1+json",
+    "application/vnd.oci.artifact.manifest.v1+json",
+    "application/vnd.docker.distribution.manifest.v2+json",
+    "application/vnd.docker.distribution.manifest.list.v2+json",
+)
+"""What is asked for under `/manifests/`; all else is a blob."""
+
+_ACCEPT = {"Accept": ", ".join(MANIFEST_TYPES)}
+_CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,19})-([0-9]{1,19})/([0-9]{1,19}|\*)")
+_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
+_MOST_TAGS = 1_000_000
+_TAGS_PER_PAGE = 1000
+_MANIFESTS_REMEMBERED = 32
+_CANCEL_PATIENCE = 5.0
+
+
+class Repository:
+    """One repository: reads and writes content there. For use by many threads at once.
+
+    Args:
+        client: sends the requests.
+        name: the repository's name as references have it.
+    """
+
+    def __init__(self, client: Client, name: str) -> None:
+        self._client = client
+        self.name = name
+        self._manifests: OrderedDict[Digest, bytes] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def __str__(self) -> str:
+        return f"{self._client.endpoint.host}/{self.name}"
+
+    def resolve(self, reference: Reference) -> Descriptor:
+        """Return what a reference of this repository points at; the manifest is fetched and verified on the way.
+
+        Raises:
+            NotFoundError: there is nothing of that name.
+            VerificationError: the manifest is not what the reference's digest, or the registry's, says.
+            ContentError: it is not a manifest.
+        """
+        self._check_own(reference)
+        wanted = str(reference.digest or reference.tag)
+        try:
+            response = self._client.send(self._manifest_request(wanted))
+        except NotFoundError as error:
+            raise NotFoundError(f"{reference} is not in the registry ({error})") from error
+        data = response.content
+        digest = Digest.of(data) if reference.digest is None else reference.digest
+        self._check_manifest(response, digest)
+        self._remember(digest, data)
+        return Descriptor(_media_type(response, str(reference)), digest, len(data))
+
+    def open(self, content: Descriptor, start: int = 0, stop: int | None = None) -> AbstractContextManager[Reader]:
+        """Open content at byte `start`; with `stop`, no byte from there on is asked for.
+
+        What is read of a blob is not verified; a manifest is.
+
+        Raises:
+            NotFoundError: the content is not here.
+            VerificationError: it has another size, or it is a manifest with another digest.
+            ConnectionLostError: from the stream, where it breaks off.
+        """
+        end = content.size if stop is None else min(stop, content.size)
+        if content.media_type in MANIFEST_TYPES:
+            return io.BytesIO(self._manifest(content)[start : None if stop is None else end])
+        if start >= end:
+            return io.BytesIO()
+        whole = start == 0 and stop is None
+        headers = {} if whole else {"Range": f"bytes={start}-{end - 1}"}
+        url = self._client.url(self._client.container.get_blob_url(str(content.digest)))
+        response = self._client.send(Request("GET", url, headers, scopes=self._client.pull_scopes, stream=True))
+        try:
+            return self._stream(response, content, start, end)
+        except BaseException:
+            response.close()
+            raise
+
+    def exists(self, content: Descriptor) -> bool:
+        """Tell whether the registry has the content, in this repository and in the size that is said.
+
+        Raises:
+            RegistryError: it does not say.
+        """
+        response = self._client.ask(self._question(content, "HEAD"))
+        if response.status_code == 405:
+            response = self._client.ask(self._question(content, "GET"))
+            response.close()
+        if response.status_code == 404:
+            return False
+        if response.status_code >= 400:
+            raise failure(response, self._client.endpoint.host)
+        return response.headers.get("Content-Length", str(content.size)) == str(content.size)
+
+    def put(self, content: Descriptor, source: Source, meter: Meter = SILENT) -> Outcome:
+        """Send content to the registry, verified while it is read. Whether it is there already is not asked.
+
+        Raises:
+            VerificationError: the source's bytes are not what the descriptor says; the registry keeps nothing of them.
+            RegistryError: the registry does not take it.
+        """
+        if content.media_type not in MANIFEST_TYPES:
+            Upload(self._client, content, source, meter).run()
+            return Outcome.MOVED
+        data = read(source, content, LARGEST_MANIFEST)
+        self._put_manifest(content, data, str(content.digest), meter)
+        self._remember(content.digest, data)
+        meter.advance(len(data))
+        return Outcome.MOVED
+
+    def tag(self, content: Descriptor, reference: Reference) -> None:
+        """Let the reference's tag point at a manifest that is here.
+
+        Raises:
+            UsageError: the reference has no tag.
+            NotFoundError: the manifest is not here.
+        """
+        self._check_own(reference)
+        if reference.tag is None:
+            raise UsageError(f"{reference} has no tag to set")
+        self._put_manifest(content, self._manifest(content), reference.tag, SILENT)
+
+    def mount(self, content: Descriptor, from_repository: str) -> bool:
+        """Let a blob of another repository of the same registry be here as well; tell whether that worked.
+
+        It does not where the blob is not there, or may not be read, or the registry does not do it: send it then.
+
+        Raises:
+            RegistryError: the registry failed.
+        """
+        client = self._client
+        other = client.endpoint.name(from_repository)
+        query = urlencode({"mount": str(content.digest), "from": other})
+        url = client.url(client.container.upload_blob_url()) + "?" + query
+        request = Request("POST", url, scopes=(*client.push_scopes, f"repository:{other}:pull"))
+        try:
+            response = client.ask(request)
+        except AccessDeniedError:
+            return False
+        if response.status_code == 202 and response.headers.get("Location"):
+            self._cancel(client.location(response))
+        elif response.status_code >= 500:
+            raise failure(response, client.endpoint.host)
+        return response.status_code == 201
+
+    def tags(self) -> list[str]:
+        """Return the repository's tags, in the registry's order.
+
+        Raises:
+            NotFoundError: there is no such repository.
+            RegistryError: the listing is broken.
+        """
+        tags: dict[str, None] = {}
+
+        def take(response: Response) -> bool:
+            page = dict.fromkeys(_read_tags(response))
+            new = page.keys() - tags.keys()
+            tags.update(page)
+            if len(tags) > _MOST_TAGS:
+                raise RegistryError(f"{self} lists more than {_MOST_TAGS} tags")
+            return bool(new)
+
+        self._client.list_pages(self._client.url(self._client.container.tags_url(N=_TAGS_PER_PAGE)), take)
+        return list(tags)
+
+    def delete(self, reference: Reference) -> None:
+        """Take a tag away or, for a reference without one, the manifest of a digest with all of its tags.
+
+        Raises:
+            NotFoundError: there is no such tag or manifest.
+            RegistryError: the registry does not allow it.
+        """
+        self._check_own(reference)
+        url = self._client.url(self._client.container.manifest_url(reference.tag or str(reference.digest)))
+        response = self._client.ask(Request("DELETE", url, scopes=self._client.delete_scopes))
+        if response.status_code == 404:
+            raise NotFoundError(f"{reference} is not in the registry ({explain(response)})")
+        unsupported = any(code == "UNSUPPORTED" for code, _ in error_codes(response))
+        # Older registries know digests only here, and say so in words of their own.
+        if response.status_code == 405 or (response.status_code == 400 and (unsupported or reference.tag)):
+            what = "tags" if reference.tag else "manifests"
+            raise RegistryError(f"{self._client.endpoint.host} does not let {what} be deleted ({explain(response)})")
+        if response.status_code >= 400:
+            raise failure(response, self._client.endpoint.host)
+
+    def _check_own(self, reference: Reference) -> None:
+        if reference.repository != self.name:
+            raise UsageError(f"{reference} does not belong to the repository {self}")
+
+    def _question(self, content: Descriptor, method: str) -> Request:
+        manifest = content.media_type in MANIFEST_TYPES
+        container = self._client.container
+        of = container.manifest_url if manifest else container.get_blob_url
+        headers = {"Accept": content.media_type} if manifest else {}
+        url = self._client.url(of(str(content.digest)))
+        return Request(method, url, headers, scopes=self._client.pull_scopes, stream=method == "GET")
+
+    def _stream(self, response: Response, content: Descriptor, start: int, end: int) -> BodyStream:
+        settings = self._client.settings
+        if response.status_code == 206:
+            _check_range(response, content, start, end)
+            return BodyStream(response, settings, end - start, bounded=True)
+        if response.status_code != 200:
+            raise RegistryError(f"{explain(response)}, which is no answer to a request for content")
+        said = response.headers.get("Content-Length", str(content.size))
+        if said != str(content.size):
+            raise VerificationError(
+                f"{content.digest} is said to be {content.size} bytes large, but {shown(response.url)} has {said}"
+            )
+        if end == content.size:
+            stream = BodyStream(response, settings, content.size)
+        else:
+            stream = BodyStream(response, settings, end, bounded=True)
+        stream.skip(start)
+        return stream
+
+    def _manifest_request(self, name: str) -> Request:
+        url = self._client.url(self._client.container.manifest_url(name))
+        return Request("GET", url, _ACCEPT, scopes=self._client.pull_scopes, most=LARGEST_MANIFEST)
+
+    def _manifest(self, content: Descriptor) -> bytes:
+        """Return a manifest's bytes, verified."""
+        with self._lock:
+            data = self._manifests.get(content.digest)
+        if data is None:
+            response = self._client.send(self._manifest_request(str(content.digest)))
+            data = response.content
+            self._check_manifest(response, content.digest)
+            self._remember(content.digest, data)
+        if len(data) != content.size:
+            raise VerificationError(f"{content.digest} is said to be {content.size} bytes large, but has {len(data)}")
+        return data
+
+    def _check_manifest(self, response: Response, digest: Digest) -> None:
+        data = response.content
+        if digest.again(data) != digest:
+            raise VerificationError(f"{shown(response.url)}: what should be {digest} is {digest.again(data)}")
+        header = response.headers.get("Docker-Content-Digest")
+        if header is not None:
+            said = Digest.parse(header)
+            if said.again(data) != said:
+                raise VerificationError(f"{shown(response.url)}: the registry says {said}, but sent {said.again(data)}")
+
+    def _put_manifest(self, content: Descriptor, data: bytes, name: str, meter: Meter) -> None:
+        url = self._client.url(self._client.container.manifest_url(name))
+        headers = {"Content-Type": content.media_type}
+        patience = self._client.settings.commit_timeout
+        request = Request("PUT", url, headers, data, scopes=self._client.push_scopes, patience=patience)
+        header = self._client.send(request, meter.note).headers.get("Docker-Content-Digest")
+        if header is not None:
+            said = Digest.parse(header)
+            if said.again(data) != said:
+                raise VerificationError(f"{self} stored the manifest {content.digest} as {said}")
+
+    def _remember(self, digest: Digest, data: bytes) -> None:
+        with self._lock:
+            self._manifests[digest] = data
+            while len(self._manifests) > _MANIFESTS_REMEMBERED:
+                self._manifests.popitem(last=False)
+
+    def _cancel(self, session: str) -> None:
+        request = Request("DELETE", session, scopes=self._client.push_scopes, patience=_CANCEL_PATIENCE)
+        try:
+            self._client.attempt(request)
+        except (TransientError, ModfileError):
+            return
+
+
+def _media_type(response: Response, what: str) -> str:
+    """Return the media type of a manifest, which header and content must agree on."""
+    header = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    content = parse_json(response.content, what)
+    if not isinstance(content, dict):
+        raise ContentError(f"{what} is not a manifest: it is not an object")
+    inside = content.get("mediaType", header)
+    if header in MANIFEST_TYPES and inside != header:
+        raise ContentError(
+            f"{what} is a manifest of two kinds: {header} by its header, {str(inside)[:80]!r} by its content"
+        )
+    if inside not in MANIFEST_TYPES:
+        raise ContentError(f"{what} is not a manifest: its type is {str(inside)[:80]!r}")
+    return str(inside)
+
+
+def _check_range(response: Response, content: Descriptor, start: int, end: int) -> None:
+    """See that a 206 brings the bytes from `start` on; that they are fewer than asked for shows at their end."""
+    header = response.headers.get("Content-Range", "")
+    match = _CONTENT_RANGE.fullmatch(header)
+    if match is None or int(match[1]) != start or not start <= int(match[2]) < end:
+        raise RegistryError(f"{shown(response.url)} was asked for bytes {start}-{end - 1} and sent {header[:80]!r}")
+    if match[3] not in ("*", str(content.size)):
+        raise VerificationError(
+            f"{content.digest} is said to be {content.size} bytes large, but the registry has {match[3]}"
+        )
+
+
+def _read_tags(response: Response) -> list[str]:
+    answer = parse_json(response.content, f"the list of tags of {shown(response.url)}")
+    tags = answer.get("tags") if isinstance(answer, dict) else None
+    if tags is None:
+        tags = []
+    if not isinstance(tags, list) or not all(isinstance(tag, str) and _TAG.fullmatch(tag) for tag in tags):
+        raise RegistryError(f"the list of tags of {shown(response.url)} holds what is not a tag")
+    return tags

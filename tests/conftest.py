@@ -1,0 +1,158 @@
+"""Registries for the tests: real ones as processes, once per session, and fakes on threads."""
+
+from __future__ import annotations
+
+import subprocess
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pytest
+import trustme
+
+from tests.registries import docker
+from tests.registries.fake import FakeRegistry, fake_registry
+from tests.registries.memory import MemorySource
+from tests.registries.proxy import Proxy, http_proxy
+from tests.registries.tokens import ISSUER, SERVICE, TokenServer, token_server
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@dataclass(frozen=True)
+class PlainRegistry:
+    """A docker-registry that lets everybody do everything."""
+
+    host: str
+
+
+@dataclass(frozen=True)
+class PasswordRegistry:
+    """A docker-registry with Basic authentication."""
+
+    host: str
+    username: str
+    password: str
+
+
+@dataclass(frozen=True)
+class TlsRegistry:
+    """A docker-registry with a certificate of a CA that nobody trusts."""
+
+    host: str
+    ca_file: Path
+
+
+@dataclass(frozen=True)
+class TokenRegistry:
+    """A docker-registry that sends its users to a token server."""
+
+    host: str
+    username: str
+    password: str
+    identity_token: str
+    tokens: TokenServer
+
+
+@pytest.fixture(scope="session")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PlainRegistry]:
+    with docker.serving(tmp_path_factory.mktemp("registry")) as host:
+        yield PlainRegistry(host)
+
+
+@pytest.fixture(scope="session")
+def htpasswd_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PasswordRegistry]:
+    directory = tmp_path_factory.mktemp("htpasswd-registry")
+    username, password = "alice", "correct horse: battery staple"
+    htpasswd = docker.program("htpasswd", "apache2-utils")
+    argv = [htpasswd, "-inB", "-C", "4", username]
+    users = subprocess.run(argv, input=password, capture_output=True, text=True, check=True).stdout
+    (directory / "users").write_text(users)
+    auth = {"htpasswd": {"realm": "tests", "path": str(directory / "users")}}
+    with docker.serving(directory, auth=auth) as host:
+        yield PasswordRegistry(host, username, password)
+
+
+@pytest.fixture(scope="session")
+def authority() -> trustme.CA:
+    """A certificate authority that nobody trusts."""
+    return trustme.CA()
+
+
+@pytest.fixture(scope="session")
+def ca_file(authority: trustme.CA, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("authority") / "ca.pem"
+    authority.cert_pem.write_to_path(str(path))
+    return path
+
+
+@pytest.fixture(scope="session")
+def server_tls(authority: trustme.CA) -> ssl.SSLContext:
+    """What a server on 127.0.0.1 needs to speak TLS."""
+    import ssl
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1", "localhost").configure_cert(context)
+    return context
+
+
+@pytest.fixture(scope="session")
+def tls_registry(
+    authority: trustme.CA, ca_file: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[TlsRegistry]:
+    directory = tmp_path_factory.mktemp("tls-registry")
+    certificate = authority.issue_cert("127.0.0.1", "localhost")
+    certificate.private_key_pem.write_to_path(str(directory / "key.pem"))
+    for part in certificate.cert_chain_pems:
+        part.write_to_path(str(directory / "certificate.pem"), append=True)
+    tls = {"certificate": str(directory / "certificate.pem"), "key": str(directory / "key.pem")}
+    with docker.serving(directory, {"tls": tls}) as host:
+        yield TlsRegistry(host, ca_file)
+
+
+@pytest.fixture(scope="session")
+def token_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TokenRegistry]:
+    directory = tmp_path_factory.mktemp("token-registry")
+    username, password, identity_token = "bob", "token password", "identity-token-of-bob"
+    with token_server(username, password, identity_token) as tokens:
+        (directory / "root.pem").write_bytes(tokens.certificate)
+        token = {
+            "realm": f"http://{tokens.host}/token",
+            "service": SERVICE,
+            "issuer": ISSUER,
+            "rootcertbundle": str(directory / "root.pem"),
+        }
+        with docker.serving(directory, auth={"token": token}) as host:
+            yield TokenRegistry(host, username, password, identity_token, tokens)
+
+
+@pytest.fixture
+def fake() -> Iterator[FakeRegistry]:
+    with fake_registry() as one:
+        yield one
+
+
+@pytest.fixture
+def other_fake() -> Iterator[FakeRegistry]:
+    """Another server, on a port of its own."""
+    with fake_registry() as one:
+        yield one
+
+
+@pytest.fixture
+def tls_fake(server_tls: ssl.SSLContext) -> Iterator[FakeRegistry]:
+    with fake_registry(server_tls) as one:
+        yield one
+
+
+@pytest.fixture
+def proxy() -> Iterator[Proxy]:
+    with http_proxy() as one:
+        yield one
+
+
+@pytest.fixture
+def source() -> MemorySource:
+    return MemorySource()
