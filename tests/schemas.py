@@ -5,6 +5,7 @@ Sources: CNCF model-spec `docs/config.md`; OCI image specification `manifest.md`
 
 TEXT = {"type": "string"}
 TEXTS = {"type": "array", "items": TEXT}
+DESCRIPTOR_TEXTS = ("family", "docURL", "sourceURL", "version", "revision", "vendor", "title", "description")
 TIME = {"type": "string", "pattern": r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$"}
 DIGEST = {"type": "string", "pattern": "^sha256:[0-9a-f]{64}$"}
 MODALITIES = {"type": "array", "items": {"enum": ["text", "image", "audio", "video", "embedding", "other"]}}
@@ -23,10 +24,12 @@ CONFIG = closed(
     {
         "descriptor": closed(
             {
-                **dict.fromkeys(["family", "docURL", "sourceURL", "version", "revision", "vendor", "title", "description"], TEXT),
+                **dict.fromkeys(DESCRIPTOR_TEXTS, TEXT),
                 "name": {"type": "string", "minLength": 1},
                 "createdAt": TIME,
-                **dict.fromkeys(["authors", "datasetsURL", "licenses"], TEXTS),
+                "authors": TEXTS,
+                "datasetsURL": TEXTS,
+                "licenses": TEXTS,
             }
         ),
         "modelfs": closed(

@@ -20,7 +20,7 @@ def path(tmp_path):
 def status(tmp_path):
     file = tmp_path / "file"
     file.write_bytes(b"x")
-    return os.stat(file)
+    return file.stat()
 
 
 def test_what_was_remembered_is_known_in_another_process_too(path, status):
@@ -34,7 +34,7 @@ def test_a_file_that_changed_is_unknown(path, status, tmp_path):
     cache = DigestCache(path, now_ns=lambda: LATER)
     cache.put(status, DIGEST)
     os.utime(tmp_path / "file", ns=(0, status.st_mtime_ns + 1))
-    assert cache.get(os.stat(tmp_path / "file")) is None
+    assert cache.get((tmp_path / "file").stat()) is None
 
 
 def test_a_file_whose_time_was_set_back_after_a_change_is_unknown(path, status, tmp_path):
@@ -42,7 +42,7 @@ def test_a_file_whose_time_was_set_back_after_a_change_is_unknown(path, status, 
     cache.put(status, DIGEST)
     (tmp_path / "file").write_bytes(b"y")
     os.utime(tmp_path / "file", ns=(0, status.st_mtime_ns))
-    assert cache.get(os.stat(tmp_path / "file")) is None
+    assert cache.get((tmp_path / "file").stat()) is None
 
 
 def test_a_file_too_young_for_its_times_to_tell_changes_apart_is_not_remembered(path, status):

@@ -144,9 +144,8 @@ class Layout:
                 partial.take(reader, size, advance)
                 digest = partial.digest
                 if partial.size != size:
-                    raise VerificationError(
-                        f"{'more than ' if partial.size > size else ''}{min(partial.size, size):,} bytes came, not {size:,}"
-                    )
+                    came = f"only {partial.size:,}" if partial.size < size else "more"
+                    raise VerificationError(f"content of {size:,} bytes was announced, but {came} came")
                 if self.exists(Descriptor("", digest, size)):
                     partial.discard()
                 else:

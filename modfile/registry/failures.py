@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import base64
-import json
 import re
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
-from ..errors import AccessDeniedError, ModfileError, NotFoundError, RegistryError
+from .. import strictjson
+from ..errors import AccessDeniedError, ContentError, ModfileError, NotFoundError, RegistryError
 from .endpoint import shown
 
 if TYPE_CHECKING:
@@ -68,9 +68,9 @@ def parse_json(data: bytes, what: str) -> Any:
         RegistryError: it is not JSON, too deep, or has a key twice.
     """
     try:
-        return json.loads(data, object_pairs_hook=_object, parse_constant=_no_constant)
-    except (ValueError, RecursionError):
-        raise RegistryError(f"{what} is not valid JSON") from None
+        return strictjson.parse(data, what)
+    except ContentError as error:
+        raise RegistryError(str(error)) from None
 
 
 def error_codes(response: Response) -> list[tuple[str, str]]:
@@ -111,7 +111,9 @@ def failure(response: Response, host: str) -> ModfileError:
     if response.status_code == 404:
         return NotFoundError(text)
     if response.status_code == 400 and b"HTTP request to an HTTPS server" in response.content:
-        return RegistryError(f"{host} speaks HTTPS, not plain HTTP; leave out --plain-http")
+        return RegistryError(
+            f"{host} speaks HTTPS, not plain HTTP; leave out --plain-http (on loopback: say --ca-file)"
+        )
     return RegistryError(text)
 
 
@@ -128,14 +130,3 @@ def _without_secret(text: str, response: Response) -> str:
     for one in filter(None, secrets):
         text = text.replace(one, "…")
     return text
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    value = dict(pairs)
-    if len(value) != len(pairs):
-        raise ValueError("a key twice")
-    return value
-
-
-def _no_constant(name: str) -> None:
-    raise ValueError(name)

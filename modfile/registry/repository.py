@@ -19,6 +19,7 @@ from ..errors import (
     UsageError,
     VerificationError,
 )
+from ..manifest import INDEX_TYPES, MANIFEST_TYPES, MAX_MANIFEST, is_manifest
 from ..progress import SILENT, Outcome
 from ..store import read
 from .endpoint import shown
@@ -37,17 +38,7 @@ if TYPE_CHECKING:
     from ..store import Reader, Source
     from .client import Client
 
-LARGEST_MANIFEST = 4 << 20
-MANIFEST_TYPES = (
-    "application/vnd.oci.image.manifest.v1+json",
-    "application/vnd.oci.image.index.v1+json",
-    "application/vnd.oci.artifact.manifest.v1+json",
-    "application/vnd.docker.distribution.manifest.v2+json",
-    "application/vnd.docker.distribution.manifest.list.v2+json",
-)
-"""What is asked for under `/manifests/`; all else is a blob."""
-
-_ACCEPT = {"Accept": ", ".join(MANIFEST_TYPES)}
+_ACCEPT = {"Accept": ", ".join((*MANIFEST_TYPES, *INDEX_TYPES))}
 _CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,19})-([0-9]{1,19})/([0-9]{1,19}|\*)")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 _MOST_TAGS = 1_000_000
@@ -104,7 +95,7 @@ class Repository:
             ConnectionLostError: from the stream, where it breaks off.
         """
         end = content.size if stop is None else min(stop, content.size)
-        if content.media_type in MANIFEST_TYPES:
+        if is_manifest(content.media_type):
             return io.BytesIO(self._manifest(content)[start : None if stop is None else end])
         if start >= end:
             return io.BytesIO()
@@ -141,10 +132,10 @@ class Repository:
             VerificationError: the source's bytes are not what the descriptor says; the registry keeps nothing of them.
             RegistryError: the registry does not take it.
         """
-        if content.media_type not in MANIFEST_TYPES:
+        if not is_manifest(content.media_type):
             Upload(self._client, content, source, meter).run()
             return Outcome.MOVED
-        data = read(source, content, LARGEST_MANIFEST)
+        data = read(source, content, MAX_MANIFEST)
         self._put_manifest(content, data, str(content.digest), meter)
         self._remember(content.digest, data)
         meter.advance(len(data))
@@ -230,7 +221,7 @@ class Repository:
             raise UsageError(f"{reference} does not belong to the repository {self}")
 
     def _question(self, content: Descriptor, method: str) -> Request:
-        manifest = content.media_type in MANIFEST_TYPES
+        manifest = is_manifest(content.media_type)
         container = self._client.container
         of = container.manifest_url if manifest else container.get_blob_url
         headers = {"Accept": content.media_type} if manifest else {}
@@ -258,7 +249,7 @@ class Repository:
 
     def _manifest_request(self, name: str) -> Request:
         url = self._client.url(self._client.container.manifest_url(name))
-        return Request("GET", url, _ACCEPT, scopes=self._client.pull_scopes, most=LARGEST_MANIFEST)
+        return Request("GET", url, _ACCEPT, scopes=self._client.pull_scopes, most=MAX_MANIFEST)
 
     def _manifest(self, content: Descriptor) -> bytes:
         """Return a manifest's bytes, verified."""
@@ -315,13 +306,13 @@ def _media_type(response: Response, what: str) -> str:
     if not isinstance(content, dict):
         raise ContentError(f"{what} is not a manifest: it is not an object")
     inside = content.get("mediaType", header)
-    if header in MANIFEST_TYPES and inside != header:
+    if is_manifest(header) and inside != header:
         raise ContentError(
             f"{what} is a manifest of two kinds: {header} by its header, {str(inside)[:80]!r} by its content"
         )
-    if inside not in MANIFEST_TYPES:
+    if not isinstance(inside, str) or not is_manifest(inside):
         raise ContentError(f"{what} is not a manifest: its type is {str(inside)[:80]!r}")
-    return str(inside)
+    return inside
 
 
 def _check_range(response: Response, content: Descriptor, start: int, end: int) -> None:

@@ -29,7 +29,7 @@ from ..workers import CONCURRENCY, StoppableMeter, run_all
 from .copy import Tally
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
     from threading import Event
 
     from ..content import Digest
@@ -162,7 +162,9 @@ class Builder:
             with workspace.open(file) as fd:
                 digest = self.layout.add(FileReader(fd), file.size, meter.advance)
         except VerificationError:
-            raise WorkspaceError(f"{shown(file.path)} changed while it was read; build again once it is left alone") from None
+            raise WorkspaceError(
+                f"{shown(file.path)} changed while it was read; build again once it is left alone"
+            ) from None
         if self.cache:
             self.cache.put(file.status, digest)
         meter.finish(Outcome.MOVED)
@@ -228,7 +230,7 @@ def _pickle_warnings(workspace: Workspace, selection: Selection) -> list[str]:
     ]
 
 
-def _modelfile_annotation(modelfile: Modelfile, warnings: list[str]) -> Mapping[str, str]:
+def _modelfile_annotation(modelfile: Modelfile, warnings: list[str]) -> dict[str, str]:
     if len(modelfile.text.encode()) > _MAX_MODELFILE_ANNOTATION:
         warnings.append(f"{modelfile.filename} is over 1 MiB large and is not kept in the manifest")
         return {}

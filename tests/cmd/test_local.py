@@ -41,7 +41,19 @@ def test_inspect_has_modctls_keys(modfile, model):
     modfile("build", "-t", REF)
     said = json.loads(modfile("inspect", REF, "--json").stdout)
     assert list(said) == (
-        ["Id", "Digest", "Architecture", "CreatedAt", "Family", "Format", "Name", "ParamSize", "Precision", "Quantization", "Layers"]
+        [
+            "Id",
+            "Digest",
+            "Architecture",
+            "CreatedAt",
+            "Family",
+            "Format",
+            "Name",
+            "ParamSize",
+            "Precision",
+            "Quantization",
+            "Layers",
+        ]
     )
     assert list(said["Layers"][0]) == ["MediaType", "Digest", "Size", "Filepath"]
     config = json.loads(modfile("inspect", REF, "--config").stdout)
@@ -76,7 +88,7 @@ def test_ls_lists_newest_first_and_digests_once(modfile, model, monkeypatch):
         monkeypatch.setenv("SOURCE_DATE_EPOCH", str(epoch))
         modfile("build", "-t", f"r.io/a:v{number}", "-t", f"r.io/b:v{number}")
     rows = [line.split()[:2] for line in modfile("ls").stdout.splitlines()[1:]]
-    assert rows == [[name, tag] for tag in ("v0", "v2", "v1") for name in ("r.io/a", "r.io/b")]  # noqa: E501
+    assert rows == [[name, tag] for tag in ("v0", "v2", "v1") for name in ("r.io/a", "r.io/b")]
     assert len(modfile("ls", "-q").stdout.splitlines()) == 3
 
 

@@ -1,8 +1,9 @@
 from pathlib import Path
 
+from typer.main import get_command
+
 from modfile_cmd.main import app
 from modfile_cmd.manual import manual
-from typer.main import get_command
 
 ROOT = Path(__file__).parent.parent.parent
 

@@ -97,8 +97,8 @@ def test_a_sha512_digest_is_verified_as_such(layout):
     content = Descriptor(BLOB, Digest("sha512", hashlib.sha512(b"abc").hexdigest()), 3)
     layout.put(content, InMemory({content: b"abc"}))
     assert layout.blob_path(content.digest).parent.name == "sha512"
+    wrong = Descriptor(BLOB, Digest("sha512", "0" * 128), 3)
     with pytest.raises(VerificationError):
-        wrong = Descriptor(BLOB, Digest("sha512", "0" * 128), 3)
         layout.put(wrong, InMemory({wrong: b"abc"}))
 
 
