@@ -4,6 +4,7 @@ Sources: CNCF model-spec `docs/config.md`; OCI image specification `manifest.md`
 """
 
 TEXT = {"type": "string"}
+BOOLEAN = {"type": "boolean"}
 TEXTS = {"type": "array", "items": TEXT}
 DESCRIPTOR_TEXTS = ("family", "docURL", "sourceURL", "version", "revision", "vendor", "title", "description")
 TIME = {"type": "string", "pattern": r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$"}
@@ -44,7 +45,9 @@ CONFIG = closed(
                         "inputTypes": MODALITIES,
                         "outputTypes": MODALITIES,
                         "knowledgeCutoff": TIME,
-                        **dict.fromkeys(["reasoning", "toolUsage", "reward"], {"type": "boolean"}),
+                        "reasoning": BOOLEAN,
+                        "toolUsage": BOOLEAN,
+                        "reward": BOOLEAN,
                         "languages": {"type": "array", "items": {"type": "string", "pattern": "^[a-z]{2}$"}},
                     }
                 ),
