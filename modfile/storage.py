@@ -44,3 +44,8 @@ class Storage:
             raise StoreError(
                 f"cannot make the storage directory {self.directory}: {error.strerror}; choose one with --storage-dir"
             ) from None
+
+    def close(self) -> None:
+        """Close the cache; it is opened again when it is needed."""
+        if self._cache is not None:
+            self._cache.close()

@@ -18,7 +18,7 @@ LAYERS = [
     {"modelconfig", "selection", "secretscan", "pickles", "weights", "filenames", "pipeline", "modelcard"},
     {"partial", "metadata"},
     {"layout", "registry", "destination"},
-    {"storage"},
+    {"storage", "packer"},
     {"verbs"},
     {"__init__"},
 ]

@@ -58,8 +58,9 @@ def build(
     """
     from modfile.gitsource import git_source
     from modfile.modelfile import load
+    from modfile.packer import Stamp
     from modfile.reference import Reference
-    from modfile.verbs.build import Builder, Provenance, Stamp
+    from modfile.verbs.build import Builder, Provenance
     from modfile.workspace import Workspace
 
     session = Session.of(context)

@@ -127,11 +127,12 @@ def program(
         raise typer.BadParameter(f"{log_level!r} is not one of {', '.join(_LOG_LEVELS)}", param_hint="--log-level")
     logging.basicConfig(level=log_level.upper(), stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
     console = Console(progress=not no_progress, quiet=quiet)
-    context.obj = Session(
+    context.obj = session = Session(
         (storage_dir or default_storage_directory()).expanduser().absolute(),
         console,
         ConfigFile.load(config or default_config_file(), required=config is not None),
     )
+    context.call_on_close(session.close)
 
 
 for _command in (generate, build, push, pull, extract, tag, ls, inspect, rm, prune, login, logout, version):

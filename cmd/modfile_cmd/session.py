@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from modfile.errors import UsageError
@@ -37,13 +38,13 @@ class Connection:
 DIRECT = Connection()
 
 
-@dataclass(frozen=True, slots=True)
 class Session:
     """One run of the program: its storage, its console, its config file."""
 
-    storage_directory: Path
-    console: Console
-    config: ConfigFile
+    def __init__(self, storage_directory: Path, console: Console, config: ConfigFile) -> None:
+        self.storage_directory = storage_directory
+        self.console = console
+        self.config = config
 
     @classmethod
     def of(cls, context: Any) -> Session:
@@ -52,7 +53,7 @@ class Session:
         assert isinstance(session, cls)  # noqa: S101 - main() puts it there
         return session
 
-    @property
+    @cached_property
     def storage(self) -> Storage:
         """The local store and what is beside it."""
         from modfile.storage import Storage
@@ -60,6 +61,11 @@ class Session:
         storage = Storage(self.storage_directory)
         storage.prepare()
         return storage
+
+    def close(self) -> None:
+        """Close what was opened."""
+        if "storage" in self.__dict__:
+            self.storage.close()
 
     def repository(self, reference: Reference, connection: Connection) -> Repository:
         """Return the reference's repository in its registry.

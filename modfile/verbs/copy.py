@@ -28,10 +28,10 @@ class Tally:
     pieces: Counter[Outcome] = field(default_factory=Counter)
     bytes: Counter[Outcome] = field(default_factory=Counter)
 
-    def add(self, content: Descriptor, outcome: Outcome) -> None:
-        """Count a piece of content."""
+    def add(self, size: int, outcome: Outcome) -> None:
+        """Count a piece of content of so many bytes."""
         self.pieces[outcome] += 1
-        self.bytes[outcome] += content.size
+        self.bytes[outcome] += size
 
     def to_json(self) -> dict[str, Any]:
         """Return the figures under stable keys."""
@@ -88,7 +88,7 @@ def _copy(
         return outcome
 
     for content, outcome in zip(leaves, run_all(leaves, bring, concurrency), strict=True):
-        tally.add(content, outcome)
+        tally.add(content.size, outcome)
     meter = progress.start(label(root), root.size)
     meter.finish(Outcome.SKIPPED if target.exists(root) else target.put(root, InMemory({root: data}), meter))
 

@@ -58,5 +58,5 @@ def test_text_from_outside_becomes_one_short_line(text, line):
 
 @pytest.mark.parametrize("data", [b"", b"{", b"\xff", b'{"a":1,"a":2}', b"[" * 100_000, b"NaN", b'{"a":Infinity}'])
 def test_json_that_is_not_to_be_trusted_is_refused(data):
-    with pytest.raises(RegistryError, match="the answer the answer"):
+    with pytest.raises(RegistryError, match="the answer"):
         parse_json(data, "the answer")

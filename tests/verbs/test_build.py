@@ -12,10 +12,11 @@ from modfile import modelfile
 from modfile.errors import ModelfileError, WorkspaceError
 from modfile.gitsource import GitSource
 from modfile.modelpack import MODELFILE_ANNOTATION, layers_of
+from modfile.packer import Stamp
 from modfile.progress import SILENT, Outcome
 from modfile.reference import Reference
 from modfile.storage import Storage
-from modfile.verbs.build import Builder, Provenance, Stamp
+from modfile.verbs.build import Builder, Provenance
 from modfile.workspace import Workspace
 from tests.models import MODELFILE, small_model
 from tests.schemas import CONFIG, INDEX, MANIFEST
@@ -29,7 +30,8 @@ REPRODUCIBLE = Stamp.of(NOW, no_creation_time=True)
 def storage(tmp_path):
     storage = Storage(tmp_path / "storage")
     storage.prepare()
-    return storage
+    yield storage
+    storage.close()
 
 
 @pytest.fixture
@@ -156,7 +158,9 @@ def test_the_same_files_give_the_same_digest_anywhere_and_at_any_time(tmp_path, 
     if os.getuid() == 0:
         os.chown(elsewhere / "config.json", 1234, 4321)
     other = Storage(tmp_path / "other")
-    assert build(other, elsewhere, stamp=stamp).content.digest == first.content.digest
+    again = build(other, elsewhere, stamp=stamp)
+    other.close()
+    assert again.content.digest == first.content.digest
 
 
 def test_a_mode_enters_the_digest(storage, model):
@@ -206,7 +210,7 @@ def test_an_unchanged_file_is_not_read_again(storage, model):
             stored.append(args)
             return super().add(*args, **kwargs)
 
-    again = dataclasses.replace(first, layout=Layout(storage.layout.root))
+    again = dataclasses.replace(first, target=Layout(storage.layout.root))
     built = again.build(Workspace(model), text, (REF,))
     assert stored == []
     assert built.tally.pieces == {Outcome.SKIPPED: 5}

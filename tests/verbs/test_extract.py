@@ -10,9 +10,10 @@ from modfile.content import Descriptor, Digest
 from modfile.errors import ContentError, DestinationError, NotFoundError, VerificationError
 from modfile.manifest import OCI_INDEX, OCI_MANIFEST, Manifest
 from modfile.modelpack import ARTIFACT_TYPE, CONFIG_TYPE
+from modfile.packer import Stamp
 from modfile.reference import Reference
 from modfile.storage import Storage
-from modfile.verbs.build import Builder, Stamp
+from modfile.verbs.build import Builder
 from modfile.verbs.extract import extract
 from modfile.workspace import Workspace
 from tests.models import small_model
@@ -23,7 +24,9 @@ STAMP = Stamp(None)
 
 @pytest.fixture
 def storage(tmp_path):
-    return Storage(tmp_path / "storage")
+    storage = Storage(tmp_path / "storage")
+    yield storage
+    storage.close()
 
 
 @pytest.fixture
