@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from contextlib import contextmanager, suppress
 from pathlib import PurePosixPath
+from threading import Lock
 from typing import TYPE_CHECKING
 
-from .errors import DestinationError
+from .errors import DestinationError, VerificationError
 from .partial import Partial
 from .pipeline import FileReader, pump
 from .progress import SILENT, Outcome
@@ -34,12 +36,25 @@ class Destination:
     Every directory on the way is opened from its parent's descriptor without following links, so that a link which
     stands there, or is put there meanwhile, is an error and never a way out. Paths are checked by the caller
     (`paths.check_plan`).
+
+    Content under way is kept in a staging directory beside the destination, `.<name>.modfile-partial`, so that an
+    interrupted command goes on from there and nothing half-written is ever in the destination itself. To be used in a
+    `with` block, which takes the staging directory away unless something is left to go on with.
     """
 
     def __init__(self, root: Path, backoff: Backoff, cache: DigestCache | None = None) -> None:
         self.root = root
         self._backoff = backoff
         self._cache = cache
+        self._staging: Staging | None = None
+        self._lock = Lock()
+
+    def __enter__(self) -> Destination:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._staging:
+            self._staging.close()
 
     def require(self, size: int) -> None:
         """Make the directory, and see whether so many bytes fit on its disk.
@@ -87,16 +102,27 @@ class Destination:
             VerificationError: what came is not the content; nothing is left.
         """
         with self._parent(path, create=True) as (directory, name), self._trouble(path):
-            scratch = f".modfile-{content.digest.hex[:32]}-{os.getpid()}.part"
-            with Partial(directory, scratch, content.digest.algorithm) as partial:
+            staging = self._open_staging()
+            scratch = f"{content.digest.algorithm}-{content.digest.hex}"
+            with Partial(staging.fd, scratch, content.digest.algorithm, note=meter.note) as partial:
                 try:
                     partial.fill(content, source, meter, self._backoff)
                     mode = metadata.mode if metadata else _DEFAULT_MODE
                     partial.publish(directory, name, mode, metadata.mtime_ns if metadata else None)
-                except BaseException:
+                except (VerificationError, OSError):
                     partial.discard()
                     raise
+                except BaseException:
+                    if not (staging.beside and partial.size):
+                        partial.discard()
+                    raise
         return Outcome.MOVED
+
+    def _open_staging(self) -> Staging:
+        with self._lock:
+            if self._staging is None:
+                self._staging = Staging.beside_or_inside(self.root)
+            return self._staging
 
     def _matches(self, directory: int, name: str, content: Descriptor) -> bool:
         fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)
@@ -150,3 +176,46 @@ class Destination:
             raise
         except OSError as error:
             raise DestinationError(f"{self.root / path}: {error.strerror or error}") from error
+
+
+class Staging:
+    """A directory for content under way, on the same disk as the files that it becomes."""
+
+    def __init__(self, path: Path, fd: int, *, beside: bool) -> None:
+        self._path = path
+        self.fd = fd
+        self.beside = beside
+
+    @classmethod
+    def beside_or_inside(cls, root: Path) -> Staging:
+        """Make, or find again, the staging directory beside a directory; inside it where there is no other way.
+
+        Raises:
+            OSError: it can be made in neither place.
+        """
+        resolved = root.resolve()
+        if resolved.name:
+            try:
+                return cls._open(resolved.with_name(f".{resolved.name}.modfile-partial"), resolved, beside=True)
+            except OSError:
+                pass  # not ours to write, or on another disk
+        return cls._open(resolved / ".modfile-partial", resolved, beside=False)
+
+    @classmethod
+    def _open(cls, path: Path, root: Path, *, beside: bool) -> Staging:
+        with suppress(FileExistsError):
+            path.mkdir(mode=0o700)
+        fd = os.open(path, _DIRECTORY)
+        status = os.fstat(fd)
+        if status.st_dev != root.stat().st_dev or status.st_uid != os.geteuid():
+            os.close(fd)
+            with suppress(OSError):
+                path.rmdir()
+            raise OSError(errno.EXDEV, os.strerror(errno.EXDEV), str(path))
+        return cls(path, fd, beside=beside)
+
+    def close(self) -> None:
+        """Take the directory away if nothing is left in it."""
+        os.close(self.fd)
+        with suppress(OSError):
+            self._path.rmdir()

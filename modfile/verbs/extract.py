@@ -7,21 +7,26 @@ from typing import TYPE_CHECKING
 
 from ..backoff import Backoff
 from ..destination import Destination
-from ..errors import ContentError
+from ..errors import ContentError, NotFoundError
+from ..glob import Pattern
 from ..manifest import INDEX_TYPES, MAX_MANIFEST, Manifest
 from ..modelpack import Layer, layers_of
-from ..paths import check_plan
+from ..paths import check_plan, shown
 from ..progress import SILENT, Outcome, Progress
 from ..store import Source, read
 from ..workers import CONCURRENCY, StoppableMeter, run_all
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
     from threading import Event
 
     from ..content import Descriptor
     from ..digestcache import DigestCache
     from ..reference import Reference
+
+
+_LISTED = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,17 +44,19 @@ def extract(
     source: Source,
     directory: Path,
     *,
+    patterns: Sequence[str] = (),
     cache: DigestCache | None = None,
     progress: Progress = SILENT,
     concurrency: int = CONCURRENCY,
 ) -> Extracted:
-    """Write an artifact's files below a directory, each verified before it has its name.
+    """Write an artifact's files below a directory, each verified before it has its name; with `patterns`, only those.
 
-    All paths are checked before the first byte is written; files that are right already are left alone; other files
-    of the directory stay.
+    The source may be a registry: then nothing is kept but the files. All paths are checked before the first byte is
+    written; files that are right already are left alone; other files of the directory stay.
 
     Raises:
-        NotFoundError: the source has nothing of that name, or lacks a blob of it.
+        NotFoundError: the source has nothing of that name or lacks a blob of it, or a pattern matches no file.
+        UsageError: a pattern is malformed.
         ContentError: the artifact is not a model, or a path of it would not be safe; nothing is written.
         DestinationError: a file cannot be written.
         VerificationError: a blob is damaged; its file is not written.
@@ -58,28 +65,53 @@ def extract(
     if root.media_type in INDEX_TYPES:
         raise ContentError(f"{reference} is an index of several manifests; name one of them by its digest")
     plan = plan_files(Manifest.parse(read(source, root, MAX_MANIFEST)))
-    destination = Destination(directory, Backoff(), cache)
-    destination.require(0)
+    if patterns:
+        plan = _choose(plan, patterns, reference)
+    with Destination(directory, Backoff(), cache) as destination:
+        destination.require(0)
+        right, missing = _compare(plan, destination, concurrency)
+        size = sum(plan[path].content.size for path in missing)
+        destination.require(size)
+        for path in right:
+            progress.start(path, plan[path].content.size).finish(Outcome.SKIPPED)
 
-    def look(item: tuple[str, Layer], stop: Event) -> bool:
-        return destination.holds(item[0], item[1].content)
+        def write(path: str, stop: Event) -> None:
+            content, metadata = plan[path].content, plan[path].metadata
+            meter = StoppableMeter(progress.start(path, content.size), stop)
+            meter.finish(destination.write(path, content, source, metadata, meter))
 
-    found = run_all(plan.items(), look, concurrency)
-    right = tuple(path for path, same in zip(plan, found, strict=True) if same)
-    missing = sorted(
-        (item for item, same in zip(plan.items(), found, strict=True) if not same), key=_size, reverse=True
-    )
-    destination.require(sum(map(_size, missing)))
+        run_all(sorted(missing, key=lambda path: -plan[path].content.size), write, concurrency)
+    return Extracted(root, tuple(sorted(missing)), tuple(sorted(right)), size)
 
-    def write(item: tuple[str, Layer], stop: Event) -> None:
-        path, layer = item
-        meter = StoppableMeter(progress.start(path, layer.content.size), stop)
-        meter.finish(destination.write(path, layer.content, source, layer.metadata, meter))
 
-    for path in right:
-        progress.start(path, plan[path].content.size).finish(Outcome.SKIPPED)
-    run_all(missing, write, concurrency)
-    return Extracted(root, tuple(sorted(path for path, _ in missing)), right, sum(map(_size, missing)))
+def _compare(plan: dict[str, Layer], destination: Destination, concurrency: int) -> tuple[list[str], list[str]]:
+    """Tell the files that are right already from those that are not."""
+
+    def look(path: str, stop: Event) -> bool:
+        return destination.holds(path, plan[path].content)
+
+    found = dict(zip(plan, run_all(plan, look, concurrency), strict=True))
+    return [path for path in plan if found[path]], [path for path in plan if not found[path]]
+
+
+def _choose(plan: dict[str, Layer], patterns: Sequence[str], reference: Reference) -> dict[str, Layer]:
+    """Return the files that a pattern matches: a file's own name, a directory's, or a glob as in a Modelfile."""
+    chosen: set[str] = set()
+    for text in patterns:
+        below = text.rstrip("/") + "/"
+        matched = {text} & plan.keys() or {path for path in plan if path.startswith(below)}
+        if not matched:
+            pattern = Pattern.parse(text)
+            matched = {path for path in plan if pattern.matches(path)}
+        if not matched:
+            raise NotFoundError(f"{text!r} matches no file of {reference}, which has: {_listing(plan)}")
+        chosen |= matched
+    return {path: layer for path, layer in plan.items() if path in chosen}
+
+
+def _listing(plan: dict[str, Layer]) -> str:
+    names = ", ".join(shown(path) for path in sorted(plan)[:_LISTED])
+    return f"{names} and {len(plan) - _LISTED} more" if len(plan) > _LISTED else names
 
 
 def plan_files(manifest: Manifest) -> dict[str, Layer]:
@@ -101,7 +133,3 @@ def plan_files(manifest: Manifest) -> dict[str, Layer]:
         plan[layer.path] = layer
     check_plan(plan)
     return plan
-
-
-def _size(item: tuple[str, Layer]) -> int:
-    return item[1].content.size
