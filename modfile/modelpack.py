@@ -27,7 +27,7 @@ MAX_CONFIG = 1 << 20
 MODELFILE_ANNOTATION = "org.cncf.modctl.modelfile"
 _FILEPATH = ("org.cncf.model.filepath", "org.cnai.model.filepath")
 _METADATA = ("org.cncf.model.file.metadata+json", "org.cnai.model.file.metadata+json")
-_CONFIG_TYPES = (CONFIG_TYPE, "application/vnd.cnai.model.config.v1+json")
+CONFIG_TYPES = (CONFIG_TYPE, "application/vnd.cnai.model.config.v1+json")
 
 _KIND_NAMES = {
     Kind.CONFIG: "weight.config",
@@ -126,7 +126,7 @@ def layers_of(manifest: Manifest) -> tuple[Layer, ...]:
     Raises:
         ContentError: the manifest is not a ModelPack artifact, or a layer is not understood.
     """
-    if manifest.config.media_type not in _CONFIG_TYPES:
+    if manifest.config.media_type not in CONFIG_TYPES:
         raise ContentError(
             f"not a ModelPack artifact: its config is {manifest.config.media_type}"
             + (f", its type {manifest.artifact_type}" if manifest.artifact_type else "")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Protocol
 
 from .errors import ContentError, NotFoundError, VerificationError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from contextlib import AbstractContextManager
 
     from .content import Descriptor, Digest
@@ -105,6 +105,39 @@ class InMemory:
         if content.digest not in self._contents:
             raise NotFoundError(f"{content.digest} is not here")
         yield BytesReader(self._contents[content.digest], start)
+
+
+class Combined:
+    """Several sources as one: content is taken from the first that has it; the last knows the names."""
+
+    def __init__(self, sources: Sequence[Source]) -> None:
+        self._sources = sources
+
+    def resolve(self, reference: Reference) -> Descriptor:
+        """Return what the last source says that a reference points at.
+
+        Raises:
+            NotFoundError: there is nothing of that name.
+        """
+        return self._sources[-1].resolve(reference)
+
+    @contextmanager
+    def open(self, content: Descriptor, start: int = 0) -> Iterator[Reader]:
+        """Open content at byte `start`.
+
+        Raises:
+            NotFoundError: no source has it.
+        """
+        with ExitStack() as stack:
+            for source in self._sources[:-1]:
+                try:
+                    reader = stack.enter_context(source.open(content, start))
+                except NotFoundError:
+                    continue
+                break
+            else:
+                reader = stack.enter_context(self._sources[-1].open(content, start))
+            yield reader
 
 
 def read(source: Source, content: Descriptor, limit: int) -> bytes:

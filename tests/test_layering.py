@@ -16,7 +16,7 @@ LAYERS = [
     {"modelfile", "manifest", "ignorefile", "tree", "gitsource"},
     {"workspace", "modelpack", "store", "digestcache"},
     {"modelconfig", "selection", "secretscan", "pickles", "weights", "filenames", "pipeline", "modelcard"},
-    {"partial", "metadata"},
+    {"partial", "metadata", "configschema"},
     {"layout", "registry", "destination"},
     {"storage", "packer"},
     {"verbs"},

@@ -67,9 +67,9 @@ class Console:
 def summary(done: str, tally: Tally) -> str:
     """Say what a transfer moved and what it did not have to."""
     parts = [
-        f"{tally.pieces[outcome]} {word} ({size(tally.bytes[outcome])})"
+        f"{tally.pieces(outcome)} {word} ({size(tally.bytes(outcome))})"
         for outcome, word in ((Outcome.MOVED, done), (Outcome.MOUNTED, "mounted"), (Outcome.SKIPPED, "already there"))
-        if tally.pieces[outcome]
+        if tally.pieces(outcome)
     ]
     return ", ".join(parts) or "nothing to do"
 

@@ -119,8 +119,8 @@ class Builder:
             return packer.pack(file, StoppableMeter(self.progress.start(file.path, file.size), stop))
 
         done = dict(zip(order, run_all(order, store, self.concurrency), strict=True))
-        for at, (_, outcome) in done.items():
-            tally.add(files[at].file.size, outcome)
+        for at, (digest, outcome) in done.items():
+            tally.add(digest, files[at].file.size, outcome)
         return [done[at][0] for at in range(len(files))], tally
 
     def _store_bytes(self, data: bytes, media_type: str, tally: Tally | None) -> Descriptor:
@@ -129,7 +129,7 @@ class Builder:
         there = self.target.exists(bare)
         outcome = Outcome.SKIPPED if there else self.target.put(bare, InMemory({bare: data}), SILENT)
         if tally and not isinstance(self.target, Layout):
-            tally.add(bare.size, outcome)
+            tally.add(bare.digest, bare.size, outcome)
         artifact_type = ARTIFACT_TYPE if media_type == OCI_MANIFEST else None
         return Descriptor(media_type, bare.digest, bare.size, artifact_type=artifact_type)
 

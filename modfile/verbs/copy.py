@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ContentError
@@ -16,27 +14,41 @@ from ..workers import CONCURRENCY, StoppableMeter, run_all
 if TYPE_CHECKING:
     from threading import Event
 
-    from ..content import Descriptor
+    from ..content import Descriptor, Digest
 
 _MAX_DEPTH = 4
 
 
-@dataclass(slots=True)
 class Tally:
-    """How much content moved, and how much did not have to: pieces and bytes by `Outcome`."""
+    """How content came to be where it should: what moved, and what did not have to.
 
-    pieces: Counter[Outcome] = field(default_factory=Counter)
-    bytes: Counter[Outcome] = field(default_factory=Counter)
+    Content is counted once, as what was first told of it.
+    """
 
-    def add(self, size: int, outcome: Outcome) -> None:
+    def __init__(self) -> None:
+        self._told: dict[Digest, tuple[int, Outcome]] = {}
+
+    def add(self, digest: Digest, size: int, outcome: Outcome) -> None:
         """Count a piece of content of so many bytes."""
-        self.pieces[outcome] += 1
-        self.bytes[outcome] += size
+        self._told.setdefault(digest, (size, outcome))
+
+    def update(self, other: Tally) -> None:
+        """Count what another tally has as well."""
+        for digest, told in other._told.items():
+            self._told.setdefault(digest, told)
+
+    def pieces(self, outcome: Outcome) -> int:
+        """Return how many pieces of content had this outcome."""
+        return sum(told == outcome for _, told in self._told.values())
+
+    def bytes(self, outcome: Outcome) -> int:
+        """Return how many bytes they have."""
+        return sum(size for size, told in self._told.values() if told == outcome)
 
     def to_json(self) -> dict[str, Any]:
         """Return the figures under stable keys."""
         names = {Outcome.MOVED: "Moved", Outcome.SKIPPED: "Skipped", Outcome.MOUNTED: "Mounted"}
-        return {name: {"Pieces": self.pieces[key], "Bytes": self.bytes[key]} for key, name in names.items()}
+        return {name: {"Pieces": self.pieces(key), "Bytes": self.bytes(key)} for key, name in names.items()}
 
 
 def copy(
@@ -88,7 +100,7 @@ def _copy(
         return outcome
 
     for content, outcome in zip(leaves, run_all(leaves, bring, concurrency), strict=True):
-        tally.add(content.size, outcome)
+        tally.add(content.digest, content.size, outcome)
     meter = progress.start(label(root), root.size)
     meter.finish(Outcome.SKIPPED if target.exists(root) else target.put(root, InMemory({root: data}), meter))
 

@@ -46,6 +46,7 @@ def extract(
     *,
     patterns: Sequence[str] = (),
     cache: DigestCache | None = None,
+    backoff: Backoff | None = None,
     progress: Progress = SILENT,
     concurrency: int = CONCURRENCY,
 ) -> Extracted:
@@ -67,7 +68,7 @@ def extract(
     plan = plan_files(Manifest.parse(read(source, root, MAX_MANIFEST)))
     if patterns:
         plan = _choose(plan, patterns, reference)
-    with Destination(directory, Backoff(), cache) as destination:
+    with Destination(directory, backoff or Backoff(), cache) as destination:
         destination.require(0)
         right, missing = _compare(plan, destination, concurrency)
         size = sum(plan[path].content.size for path in missing)
