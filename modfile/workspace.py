@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-__all__ = ["Workspace", "WorkspaceFile"]
+__all__ = ["Workspace", "WorkspaceFile", "named_file"]
 
 _OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
@@ -144,6 +144,28 @@ class Workspace:
     @cached_property
     def _all_by_path(self) -> Mapping[str, WorkspaceFile]:
         return {file.path: file for file in self._all_files}
+
+
+def named_file(path: Path) -> WorkspaceFile:
+    """Return a file that a person named, wherever it is, to be opened through any `Workspace`; its path is its name.
+
+    A link is followed, since it is what was named.
+
+    Raises:
+        NotFoundError: there is nothing of that name.
+        WorkspaceError: it is no regular file, or may not be looked at.
+    """
+    name = shown(str(path))
+    try:
+        location = os.path.realpath(path, strict=True)
+        status = path.stat()
+    except FileNotFoundError:
+        raise NotFoundError(f"{name}: no such file") from None
+    except (OSError, ValueError) as error:
+        raise WorkspaceError(f"{name} cannot be looked at: {_reason(error)}") from None
+    if not stat.S_ISREG(status.st_mode):
+        raise WorkspaceError(f"{name} is not a regular file")
+    return WorkspaceFile(path.name, status, location, None)
 
 
 def _check_unchanged(file: WorkspaceFile, descriptor: int, when: str) -> None:

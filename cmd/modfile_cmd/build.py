@@ -4,16 +4,23 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from modfile.errors import UsageError
+
 from .console import summary
-from .options import AsJSON, Concurrency
-from .session import Session
+from .options import AsJSON, Concurrency, connected
+from .session import DIRECT, Connection, Session
 from .settings import source_date_epoch
 
+if TYPE_CHECKING:
+    from modfile.reference import Reference
+    from modfile.registry.repository import Repository
 
+
+@connected
 def build(
     context: typer.Context,
     path: Annotated[Path, typer.Argument(metavar="[PATH]", help="The directory of the model.")] = Path(),
@@ -24,6 +31,9 @@ def build(
         Path | None,
         typer.Option("--modelfile", "-f", metavar="FILE", help="The Modelfile.  [default: PATH/Modelfile]"),
     ] = None,
+    output_remote: Annotated[
+        bool, typer.Option("--output-remote", help="Write straight to the registry; store nothing here.")
+    ] = False,
     concurrency: Concurrency = None,
     raw: Annotated[
         bool, typer.Option("--raw", help="Keep each file as it is in a layer of its own; the default.")
@@ -44,16 +54,19 @@ def build(
         list[str], typer.Option(metavar="PATTERN", help="Pack files that look like secrets; repeatable.")
     ] = [],  # noqa: B006
     as_json: AsJSON = False,
+    connection: Connection = DIRECT,
 ) -> None:
     """Pack a directory as its Modelfile says; print the digest.
 
-    The artifact is put into the local store under the names given.
+    The artifact is put into the local store under the names given, or with --output-remote into their registry: what
+    that has already is not sent, and nothing is stored here.
 
     A file that has not changed since it was last read is not read again. With SOURCE_DATE_EPOCH in the
     environment, or with --no-creation-time, the same files and Modelfile give the same digest anywhere.
 
     \b
       modfile build -t registry.example.com/llm/minilm:v1 .
+      modfile build -t registry.example.com/llm/minilm:v1 --output-remote .
       modfile build -t minilm:v1 -t minilm:latest --no-creation-time ./minilm
     """
     from modfile.gitsource import git_source
@@ -75,17 +88,19 @@ def build(
     storage = session.storage
     with session.console.progress("building") as progress:
         built = Builder(
-            storage.layout,
+            _target(session, references, connection) if output_remote else storage.layout,
             stamp,
             Provenance(source_url, source_revision, reasoning, git),
             None if no_cache else storage.cache,
             allow_secret,
             progress,
-            session.concurrency(None, concurrency),
+            session.concurrency(references[0] if output_remote else None, concurrency),
         ).build(workspace, text, references)
     for warning in built.warnings:
         session.console.warn(warning)
-    session.console.say(f"built {len(built.manifest.layers)} layers: {summary('stored', built.tally)}")
+    session.console.say(
+        f"built {len(built.manifest.layers)} layers: {summary('sent' if output_remote else 'stored', built.tally)}"
+    )
     if as_json:
         tagged = [str(reference) for reference in references]
         layers = {"Layers": len(built.manifest.layers)} | built.tally.to_json()
@@ -99,3 +114,12 @@ def _modelfile(path: Path, said: Path | None) -> Path:
     if said is None:
         return path / "Modelfile"
     return said if said.exists() or said.is_absolute() else path / said
+
+
+def _target(session: Session, references: list[Reference], connection: Connection) -> Repository:
+    """Return the repository that all names are of."""
+    if not references:
+        raise UsageError("--output-remote needs a name to write to: --tag host/repository:tag")
+    if len({reference.name for reference in references}) > 1:
+        raise UsageError("--output-remote writes to one repository; name the others with `modfile tag --remote`")
+    return session.repository(references[0], connection)

@@ -6,27 +6,49 @@ from typing import Annotated
 
 import typer
 
+from modfile.errors import UsageError
+
 from .console import size
-from .options import AsJSON
-from .session import Session
+from .options import AsJSON, connected
+from .session import DIRECT, Connection, Session
 
 
+@connected
 def ls(
     context: typer.Context,
+    repository: Annotated[
+        str | None,
+        typer.Argument(metavar="[REPO]", show_default=False, help="With --remote: host/repository."),
+    ] = None,
+    remote: Annotated[bool, typer.Option("--remote", help="List a repository of a registry.")] = False,
     everything: Annotated[bool, typer.Option("--all", "-a", help="List also manifests that lost their tag.")] = False,
     digests: Annotated[bool, typer.Option("--quiet", "-q", help="Print digests only.")] = False,
     as_json: AsJSON = False,
+    connection: Connection = DIRECT,
 ) -> None:
     """List the local store, newest first.
 
+    With --remote, the tags of a repository. With REPO alone, what the local store has of it.
+
     \b
       modfile ls
+      modfile ls --remote registry.example.com/llm/minilm
       modfile ls --json | jq -r '.[].Digest'
     """
+    from modfile.reference import Reference
     from modfile.verbs.ls import ls as rows_of
+    from modfile.verbs.ls import ls_remote
 
     session = Session.of(context)
-    rows = rows_of(session.storage.layout, untagged=everything)
+    if remote:
+        if repository is None:
+            raise UsageError("--remote needs the repository to list: modfile ls --remote HOST/REPOSITORY")
+        reference = Reference.parse(repository)
+        rows = ls_remote(reference.name, session.repository(reference, connection))
+    else:
+        rows = rows_of(session.storage.layout, untagged=everything)
+        if repository is not None:
+            rows = tuple(row for row in rows if row.repository == Reference.parse(repository).name)
     for row in rows:
         if row.problem:
             session.console.warn(f"{row.repository or row.digest}: {row.problem}")

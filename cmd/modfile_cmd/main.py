@@ -17,9 +17,11 @@ from typer.core import TyperGroup
 from modfile import __version__
 from modfile.errors import ModfileError
 
+from .attach import attach
 from .build import build
 from .console import Console
 from .extract import extract
+from .fetch import fetch
 from .generate import generate
 from .inspect import inspect
 from .login import login
@@ -32,6 +34,7 @@ from .rm import rm
 from .session import Session
 from .settings import ConfigFile, default_config_file, default_storage_directory
 from .tag import tag
+from .upload import upload
 from .version import version
 
 _EXIT_CODES = """\b
@@ -135,7 +138,25 @@ def program(
     context.call_on_close(session.close)
 
 
-for _command in (generate, build, push, pull, extract, tag, ls, inspect, rm, prune, login, logout, version):
+_COMMANDS = (
+    generate,
+    build,
+    push,
+    pull,
+    extract,
+    fetch,
+    attach,
+    upload,
+    tag,
+    ls,
+    inspect,
+    rm,
+    prune,
+    login,
+    logout,
+    version,
+)
+for _command in _COMMANDS:
     app.command(epilog=_EXIT_CODES)(_command)
 
 _modelfile = typer.Typer(rich_markup_mode=None, help="Work on Modelfiles (the same as `modfile generate`).")

@@ -2,27 +2,45 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
 import typer
 
-from .console import summary
+from modfile.errors import UsageError
+
+from .console import size, summary
 from .options import AsJSON, Concurrency, Target, connected
 from .session import DIRECT, Connection, Session
+
+if TYPE_CHECKING:
+    from modfile.reference import Reference
+    from modfile.store import Source
 
 
 @connected
 def pull(
     context: typer.Context,
     target: Target,
+    extract_dir: Annotated[
+        Path | None, typer.Option("--extract-dir", metavar="DIR", help="Write the files into this directory as well.")
+    ] = None,
+    extract_from_remote: Annotated[
+        bool,
+        typer.Option("--extract-from-remote", help="With --extract-dir: keep nothing in the local store."),
+    ] = False,
     concurrency: Concurrency = None,
     as_json: AsJSON = False,
     connection: Connection = DIRECT,
 ) -> None:
     """Fetch an artifact into the local store; print its digest.
 
-    Every byte is verified. What the store has is not fetched again.
+    Every byte is verified. What the store has is not fetched again. With --extract-dir the files are written too;
+    with --extract-from-remote they are all that is kept.
 
     \b
       modfile pull registry.example.com/llm/minilm:v1
+      modfile pull registry.example.com/llm/minilm:v1 --extract-dir ./minilm --extract-from-remote
       modfile pull registry.example.com/llm/minilm@sha256:…
     """
     from modfile.reference import Reference
@@ -30,17 +48,50 @@ def pull(
 
     session = Session.of(context)
     reference = Reference.parse(target)
-    repository = session.repository(reference, connection)
-    with session.console.progress("pulling") as progress:
-        done = fetch(
+    if extract_from_remote:
+        if extract_dir is None:
+            raise UsageError("--extract-from-remote needs --extract-dir, since nothing else is kept")
+        source = session.nearest(reference, connection, remote=True)
+        said = _extract(session, reference, source, extract_dir, concurrency)
+    else:
+        source = session.source(reference, connection)
+        with session.console.progress("pulling") as progress:
+            done = fetch(
+                reference,
+                source,
+                session.storage.layout,
+                progress=progress,
+                concurrency=session.concurrency(reference, concurrency),
+            )
+        session.console.say(f"pulled {reference}: {summary('fetched', done.tally)}")
+        said = {"Digest": str(done.content.digest)} | done.tally.to_json()
+        if extract_dir is not None:
+            said |= _extract(session, reference, session.storage.layout, extract_dir, concurrency)
+    if as_json:
+        session.console.json({"Reference": str(reference)} | said)
+    else:
+        session.console.result(said["Digest"])
+
+
+def _extract(
+    session: Session, reference: Reference, source: Source, directory: Path, concurrency: int | None
+) -> dict[str, Any]:
+    """Write the files; return what to say of it under stable keys."""
+    from modfile.verbs.extract import extract
+
+    with session.console.progress("extracting") as progress:
+        done = extract(
             reference,
-            repository,
-            session.storage.layout,
+            source,
+            directory,
+            cache=session.storage.cache,
             progress=progress,
             concurrency=session.concurrency(reference, concurrency),
         )
-    session.console.say(f"pulled {reference}: {summary('fetched', done.tally)}")
-    if as_json:
-        session.console.json({"Reference": str(reference), "Digest": str(done.content.digest)} | done.tally.to_json())
-    else:
-        session.console.result(str(done.content.digest))
+    session.console.say(f"wrote {len(done.written)} files ({size(done.bytes)}), {len(done.unchanged)} right already")
+    return {
+        "Digest": str(done.content.digest),
+        "Directory": str(directory),
+        "Written": list(done.written),
+        "Unchanged": list(done.unchanged),
+    }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -14,11 +14,13 @@ from .settings import HostSettings, credential_files, proxy_from_environment
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from modfile.mirror import Mirror
     from modfile.reference import Reference
     from modfile.registry import Registry, RegistrySettings
     from modfile.registry.credentials import CredentialStore
     from modfile.registry.repository import Repository
     from modfile.storage import Storage
+    from modfile.store import Source
 
     from .console import Console
     from .settings import ConfigFile
@@ -36,6 +38,7 @@ class Connection:
 
 
 DIRECT = Connection()
+_MIRROR_CONNECT_TIMEOUT = 5.0
 
 
 class Session:
@@ -67,8 +70,8 @@ class Session:
         if "storage" in self.__dict__:
             self.storage.close()
 
-    def repository(self, reference: Reference, connection: Connection) -> Repository:
-        """Return the reference's repository in its registry.
+    def repository(self, reference: Reference, connection: Connection, mount_from: str | None = None) -> Repository:
+        """Return the reference's repository in its registry; `mount_from` is another that is known to have the same.
 
         Raises:
             UsageError: the reference has no host.
@@ -77,9 +80,34 @@ class Session:
             raise UsageError(
                 f"{reference} names no registry; give it one first: modfile tag {reference} HOST/{reference}"
             )
-        return self.registry(reference.host, connection).repository(reference.repository)
+        return self.registry(reference.host, connection, mount_from).repository(reference.repository)
 
-    def registry(self, host: str, connection: Connection) -> Registry:
+    def source(self, reference: Reference, connection: Connection) -> Source:
+        """Return where the reference is read from: its repository in its registry, or before that in a mirror of it.
+
+        Raises:
+            UsageError: the reference has no host.
+        """
+        origin = self.repository(reference, connection)
+        said = self.config.registries.get(reference.host or "")
+        return origin if said is None or said.mirror is None else self._mirrored(reference, origin, said.mirror, connection)
+
+    def nearest(self, reference: Reference, connection: Connection, *, remote: bool) -> Source:
+        """Return where an artifact is read from: the local store if it has the name, else (or if asked) its registry.
+
+        Blobs that the local store has are read there in any case.
+
+        Raises:
+            UsageError: the reference is not in the local store and has no host.
+        """
+        from modfile.store import Combined
+
+        layout = self.storage.layout
+        if reference.host is None or not (remote or layout.find(reference) is None):
+            return layout
+        return Combined((layout, self.source(reference, connection)))
+
+    def registry(self, host: str, connection: Connection, mount_from: str | None = None) -> Registry:
         """Return a registry, with the credentials that docker and podman keep for it."""
         from modfile.registry import Registry
 
@@ -95,6 +123,20 @@ class Session:
         """Return how many pieces of work go on at once: as said, else as the config file has it for the host."""
         host = self.config.registries.get(reference.host) if reference and reference.host else None
         return said or (host and host.concurrency) or CONCURRENCY
+
+    def _mirrored(self, reference: Reference, origin: Source, mirror: Mirror, connection: Connection) -> Source:
+        """Put a mirror before a repository; it gets credentials of its own only, and one try."""
+        from modfile.backoff import Backoff
+        from modfile.mirror import MirroredSource
+        from modfile.registry import Registry
+
+        settings = self._settings(mirror.host, Connection(proxy=connection.proxy, authfile=connection.authfile))
+        if mirror.plain_http is not None:
+            settings = replace(settings, plain_http=mirror.plain_http)
+        settings = replace(settings, backoff=Backoff(attempts=1), connect_timeout=_MIRROR_CONNECT_TIMEOUT)
+        registry = Registry(mirror.host, settings, self.credentials(connection))
+        repository = registry.repository(mirror.reference(reference).repository)
+        return MirroredSource(repository, origin, mirror.reference, self.console.say)
 
     def _settings(self, host: str, connection: Connection) -> RegistrySettings:
         from modfile.registry import RegistrySettings

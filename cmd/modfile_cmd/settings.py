@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tomllib
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,13 +14,17 @@ from modfile.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from modfile.mirror import Mirror
+
 _REGISTRY_KEYS: Mapping[str, type] = {
     "plain_http": bool,
     "insecure": bool,
     "ca_file": str,
     "concurrency": int,
+    "mirror": str,
     "trust_realm": list,
 }
+_SOCKS = ("socks4", "socks4a", "socks5", "socks5h")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +36,7 @@ class HostSettings:
     ca_file: Path | None = None
     concurrency: int | None = None
     trust_realm: tuple[str, ...] = ()
+    mirror: Mirror | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +83,13 @@ def _host_settings(table: Any, where: str) -> HostSettings:
         table["ca_file"] = Path(table["ca_file"]).expanduser()
     if "trust_realm" in table:
         table["trust_realm"] = tuple(str(host) for host in table["trust_realm"])
+    if "mirror" in table:
+        from modfile.mirror import Mirror
+
+        try:
+            table["mirror"] = Mirror.parse(table["mirror"])
+        except UsageError as error:
+            raise UsageError(f"the config file {where}: mirror: {error}") from None
     return HostSettings(**table)
 
 
@@ -121,13 +134,28 @@ def proxy_from_environment(chosen: str | None = None) -> Callable[[str], str | N
 
     def proxy_for(url: str) -> str | None:
         if chosen:
-            return chosen
+            return _checked_proxy(chosen)
         parts = urlsplit(url)
         if proxy_bypass(parts.netloc):
             return None
-        return proxies.get(parts.scheme) or proxies.get("all")
+        return _checked_proxy(proxies.get(parts.scheme) or proxies.get("all"))
 
     return proxy_for
+
+
+def _checked_proxy(proxy: str | None) -> str | None:
+    """Return the proxy's URL if it can be used.
+
+    Raises:
+        UsageError: it is of an unknown kind, or needs what is not installed.
+    """
+    scheme, slashes, _ = (proxy or "").partition("://")
+    scheme = scheme.lower() if slashes else "http"
+    if scheme not in ("http", "https", *_SOCKS):
+        raise UsageError(f"a proxy's URL starts with http://, https:// or socks5h://, not with {scheme}://")
+    if scheme in _SOCKS and find_spec("socks") is None:
+        raise UsageError(f"a {scheme}:// proxy needs PySocks: pip install 'modfile[socks]'")
+    return proxy or None
 
 
 def source_date_epoch(environment: Mapping[str, str] = os.environ) -> int | None:

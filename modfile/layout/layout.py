@@ -65,10 +65,19 @@ class Layout:
         Raises:
             NotFoundError: there is nothing of that name.
         """
-        found = self._index().find(reference)
+        found = self.find(reference)
         if found is None:
             raise NotFoundError(f"{reference} is not in the local store (`modfile ls` lists what is)")
-        return Descriptor(found.media_type, found.digest, found.size, artifact_type=found.artifact_type)
+        return found
+
+    def find(self, reference: Reference) -> Descriptor | None:
+        """Return what a reference points at, None if there is nothing of that name.
+
+        Raises:
+            StoreError: the index cannot be read.
+        """
+        found = self._index().find(reference)
+        return found and Descriptor(found.media_type, found.digest, found.size, artifact_type=found.artifact_type)
 
     @contextmanager
     def open(self, content: Descriptor, start: int = 0) -> Iterator[Reader]:

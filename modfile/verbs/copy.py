@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ContentError
@@ -12,6 +13,7 @@ from ..store import InMemory, Source, Store, read
 from ..workers import CONCURRENCY, StoppableMeter, run_all
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from threading import Event
 
     from ..content import Descriptor, Digest
@@ -22,11 +24,13 @@ _MAX_DEPTH = 4
 class Tally:
     """How content came to be where it should: what moved, and what did not have to.
 
-    Content is counted once, as what was first told of it.
+    Content is counted once, as what was first told of it. The time counts from when the tally is made.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._told: dict[Digest, tuple[int, Outcome]] = {}
+        self._clock = clock
+        self._started = clock()
 
     def add(self, digest: Digest, size: int, outcome: Outcome) -> None:
         """Count a piece of content of so many bytes."""
@@ -46,9 +50,14 @@ class Tally:
         return sum(size for size, told in self._told.values() if told == outcome)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the figures under stable keys."""
+        """Return the figures so far under stable keys; the rate is that of the bytes that moved."""
         names = {Outcome.MOVED: "Moved", Outcome.SKIPPED: "Skipped", Outcome.MOUNTED: "Mounted"}
-        return {name: {"Pieces": self.pieces(key), "Bytes": self.bytes(key)} for key, name in names.items()}
+        said: dict[str, Any] = {
+            name: {"Pieces": self.pieces(key), "Bytes": self.bytes(key)} for key, name in names.items()
+        }
+        seconds = self._clock() - self._started
+        rate = self.bytes(Outcome.MOVED) / seconds if seconds else 0.0
+        return said | {"Seconds": round(seconds, 3), "BytesPerSecond": round(rate)}
 
 
 def copy(

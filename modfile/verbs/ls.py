@@ -1,28 +1,33 @@
-"""What the local store holds."""
+"""What the local store, or a repository of a registry, holds."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from .. import modelconfig
-from ..errors import ModfileError
+from ..errors import ModfileError, NotFoundError
 from ..manifest import INDEX_TYPES, MAX_MANIFEST, Manifest
-from ..modelpack import MAX_CONFIG, format_time_ns, parse_time_ns
+from ..modelpack import CONFIG_TYPES, MAX_CONFIG, format_time_ns, parse_time_ns
+from ..reference import Reference
 from ..store import read
+from ..workers import CONCURRENCY, run_all
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable
+    from threading import Event
 
-    from ..content import Digest
-    from ..layout import Entry, Layout
+    from ..content import Descriptor, Digest
+    from ..layout import Layout
+    from ..registry.repository import Repository
+    from ..store import Source
 
 _CREATED = "org.opencontainers.image.created"
 
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """An artifact of the store: a row for each of its tags.
+    """A row of a list: an artifact under one of its tags, or without one.
 
     `created` is RFC 3339 in UTC, `size` counts the bytes of all that the artifact points at. Both are None where the
     manifest could not be read, `problem` then says why.
@@ -52,32 +57,54 @@ def ls(layout: Layout, *, untagged: bool = False) -> tuple[Listed, ...]:
     Raises:
         StoreError: the index cannot be read.
     """
-    rows = list(_rows(layout, untagged=untagged))
-    rows.sort(key=lambda row: (row.repository or "", row.tag or ""))
-    rows.sort(key=lambda row: row.created or "", reverse=True)
-    return tuple(rows)
+    entries = (entry for entry in layout.entries() if entry.name is not None or untagged)
+    return _newest_first(
+        _row(layout, entry.content, entry.repository, entry.reference.tag if entry.reference else entry.name)
+        for entry in entries
+    )
 
 
-def _rows(layout: Layout, *, untagged: bool) -> Iterator[Listed]:
-    for entry in layout.entries():
-        if entry.name is None and not untagged:
-            continue
-        repository, tag = entry.repository, entry.reference.tag if entry.reference else entry.name
+def ls_remote(name: str, repository: Repository, *, concurrency: int = CONCURRENCY) -> tuple[Listed, ...]:
+    """List the tags of a registry's repository, newest first; `name` is `host/repository`.
+
+    Raises:
+        NotFoundError: there is no such repository.
+        RegistryError, AccessDeniedError: the registry failed, or refused.
+    """
+    bare = Reference.parse(name)
+
+    def look(tag: str, stop: Event) -> Listed | None:
         try:
-            created, size = _facts(layout, entry)
-        except ModfileError as error:
-            yield Listed(repository, tag, entry.content.digest, None, None, str(error))
-        else:
-            yield Listed(repository, tag, entry.content.digest, created, size)
+            content = repository.resolve(replace(bare, tag=tag))
+        except NotFoundError:
+            return None  # gone since it was listed
+        return _row(repository, content, name, tag)
+
+    return _newest_first(row for row in run_all(repository.tags(), look, concurrency) if row)
 
 
-def _facts(layout: Layout, entry: Entry) -> tuple[str | None, int | None]:
-    data = read(layout, entry.content, MAX_MANIFEST)
-    if entry.content.media_type in INDEX_TYPES:
+def _newest_first(rows: Iterable[Listed]) -> tuple[Listed, ...]:
+    by_name = sorted(rows, key=lambda row: (row.repository or "", row.tag or ""))
+    return tuple(sorted(by_name, key=lambda row: row.created or "", reverse=True))
+
+
+def _row(source: Source, content: Descriptor, repository: str | None, tag: str | None) -> Listed:
+    try:
+        created, size = _facts(source, content)
+    except ModfileError as error:
+        return Listed(repository, tag, content.digest, None, None, str(error))
+    return Listed(repository, tag, content.digest, created, size)
+
+
+def _facts(source: Source, content: Descriptor) -> tuple[str | None, int | None]:
+    """Return when an artifact was made, and the bytes of all that it points at."""
+    data = read(source, content, MAX_MANIFEST)
+    if content.media_type in INDEX_TYPES:
         return None, len(data)
     manifest = Manifest.parse(data)
-    created = manifest.annotations.get(_CREATED)
-    if created is None and layout.exists(manifest.config):
-        created = modelconfig.parse(read(layout, manifest.config, MAX_CONFIG)).get("descriptor", {}).get("createdAt")
     size = len(data) + manifest.config.size + sum(layer.size for layer in manifest.layers)
+    created = manifest.annotations.get(_CREATED)
+    if created is None and manifest.config.media_type in CONFIG_TYPES:
+        config = modelconfig.parse(read(source, manifest.config, MAX_CONFIG))
+        created = config.get("descriptor", {}).get("createdAt")
     return (format_time_ns(parse_time_ns(created)) if created else None), size

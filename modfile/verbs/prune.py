@@ -107,7 +107,7 @@ def _sweep_partials(layout: Layout, pruned: Pruned, *, dry_run: bool) -> None:
 def _remove_dead(path: Path) -> bool:
     """Remove a partial unless somebody holds its lock."""
     try:
-        fd = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
         return False
     try:

@@ -64,7 +64,10 @@ def test_inspect_has_modctls_keys(modfile, model):
     ("command", "keys"),
     [
         (["generate", "--overwrite", "--json"], ["Path"]),
-        (["build", "-t", REF, "--json"], ["Digest", "References", "Layers", "Moved", "Skipped", "Mounted"]),
+        (
+            ["build", "-t", REF, "--json"],
+            ["Digest", "References", "Layers", "Moved", "Skipped", "Mounted", "Seconds", "BytesPerSecond"],
+        ),
         (["extract", REF, "-o", "out", "--json"], ["Directory", "Digest", "Bytes", "Written", "Unchanged"]),
         (["prune", "--json"], ["DryRun", "Bytes", "Partials", "Manifests", "Blobs"]),
         (["version", "--json"], ["Version", "Python", "Platform"]),

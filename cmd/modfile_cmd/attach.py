@@ -1,0 +1,103 @@
+"""`modfile attach`."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from modfile.errors import UsageError
+
+from .console import summary
+from .options import AsJSON, Concurrency, connected
+from .session import DIRECT, Connection, Session
+from .settings import source_date_epoch
+
+
+@connected
+def attach(
+    context: typer.Context,
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", show_default=False, help="What to add.")],
+    source: Annotated[str, typer.Option("--source", "-s", metavar="REF", help="The artifact to start from.")],
+    target: Annotated[str, typer.Option("--target", "-t", metavar="REF", help="The name of the new one.")],
+    destination_dir: Annotated[
+        str | None,
+        typer.Option(
+            "--destination-dir", "-d", metavar="DIR", help="Where in the artifact.  [default: as FILE is given]"
+        ),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", "-f", help="Replace a file of the same path.")] = False,
+    raw: Annotated[
+        bool, typer.Option("--raw", help="Keep the file as it is in a layer of its own; the default.")
+    ] = True,
+    config: Annotated[bool, typer.Option("--config", help="FILE is the new model config.")] = False,
+    output_remote: Annotated[
+        bool, typer.Option("--output-remote", help="Write to the registry; store nothing here.")
+    ] = False,
+    no_creation_time: Annotated[
+        bool, typer.Option("--no-creation-time", help="Leave out the file's time and owner.")
+    ] = False,
+    allow_secret: Annotated[
+        list[str], typer.Option(metavar="PATTERN", help="Attach files that look like secrets; repeatable.")
+    ] = [],  # noqa: B006 - the command line parser's way to say that none is fine
+    concurrency: Concurrency = None,
+    as_json: AsJSON = False,
+    connection: Connection = DIRECT,
+) -> None:
+    """Add files to an artifact, building nothing anew; print the digest.
+
+    Manifest, config and annotations keep what they say; what the target has is not moved. The source is taken from the
+    local store, or from its registry when it is not there or with --output-remote.
+
+    \b
+      modfile attach tokenizer.json -s registry.example.com/llm/minilm:v1 -t registry.example.com/llm/minilm:v2
+      modfile attach LICENSE --force --output-remote -s r.example.com/llm/minilm:v1 -t r.example.com/llm/minilm:v1
+      modfile attach config.json --config -s minilm:v1 -t minilm:v2
+    """
+    from modfile.packer import Stamp
+    from modfile.reference import Reference
+    from modfile.store import Store
+    from modfile.verbs.attach import Attacher, attached_path
+    from modfile.workspace import Workspace, named_file
+
+    session = Session.of(context)
+    old, new = Reference.parse(source), Reference.parse(target)
+    if new.digest:
+        raise UsageError(f"{new}: an attachment cannot choose its digest")
+    named = [(named_file(path), attached_path(str(path), destination_dir)) for path in files]
+    shared = old.repository if old.host == new.host else None
+    to: Store = session.repository(new, connection, shared) if output_remote else session.storage.layout
+    with session.console.progress("attaching") as progress:
+        attacher = Attacher(
+            session.nearest(old, connection, remote=output_remote),
+            to,
+            Stamp.of(datetime.now(UTC), source_date_epoch(), no_creation_time=no_creation_time),
+            session.storage.cache,
+            force,
+            allow_secret,
+            progress,
+            session.concurrency(new, concurrency),
+        )
+        if config:
+            if len(files) != 1:
+                raise UsageError("--config takes one file")
+            done = attacher.replace_config(_small(files[0]), old, new)
+        else:
+            done = attacher.attach(Workspace(Path()), named, old, new)
+    session.console.say(f"attached {len(files)} to {new}: {summary('sent' if output_remote else 'stored', done.tally)}")
+    if as_json:
+        session.console.json({"Reference": str(new), "Digest": str(done.content.digest)} | done.tally.to_json())
+    else:
+        session.console.result(str(done.content.digest))
+
+
+def _small(path: Path) -> bytes:
+    from modfile.modelpack import MAX_CONFIG
+
+    with path.open("rb") as file:
+        data = file.read(MAX_CONFIG + 1)
+    if len(data) > MAX_CONFIG:
+        raise UsageError(f"{path} is larger than the {MAX_CONFIG:,} bytes that a config may have")
+    return data
