@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,6 +12,22 @@ from typing import Annotated, Any
 import typer
 
 from .session import Connection
+
+_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "KI": 1 << 10, "MI": 1 << 20, "GI": 1 << 30}
+_RATE = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,3})?)([KMG]?I?)B?(?:/S)?")
+
+
+def parse_rate(text: str) -> int:
+    """Read a number of bytes (per second): `500K`, `20M`, `1.5G`, `64Mi`.
+
+    Raises:
+        typer.BadParameter: it is none, or less than 1.
+    """
+    match = _RATE.fullmatch(text.strip().upper())
+    if match and match[2] in _UNITS and (rate := int(float(match[1]) * _UNITS[match[2]])) > 0:
+        return rate
+    raise typer.BadParameter(f"{text!r} is not a rate such as 500K, 20M or 1G")
+
 
 Concurrency = Annotated[
     int | None,
@@ -34,6 +51,15 @@ AuthFile = Annotated[
         "--authfile", metavar="FILE", help="Take credentials from this file instead of docker's and podman's."
     ),
 ]
+LimitRate = Annotated[
+    int | None,
+    typer.Option(
+        "--limit-rate",
+        metavar="RATE",
+        parser=parse_rate,
+        help="Move no more bytes per second than this: 500K, 20M, 1G.",
+    ),
+]
 AsJSON = Annotated[bool, typer.Option("--json", help="Print the result as one JSON document.")]
 Target = Annotated[str, typer.Argument(metavar="REF", show_default=False, help="host/repository:tag or @digest.")]
 
@@ -44,6 +70,7 @@ _CONNECTION = {
     "ca_file": (CAFile, None),
     "proxy": (Proxy, None),
     "authfile": (AuthFile, None),
+    "limit_rate": (LimitRate, None),
 }
 
 

@@ -35,6 +35,7 @@ class Connection:
     ca_file: Path | None = None
     proxy: str | None = None
     authfile: Path | None = None
+    limit_rate: int | None = None
 
 
 DIRECT = Connection()
@@ -89,8 +90,8 @@ class Session:
             UsageError: the reference has no host.
         """
         origin = self.repository(reference, connection)
-        said = self.config.registries.get(reference.host or "")
-        return origin if said is None or said.mirror is None else self._mirrored(reference, origin, said.mirror, connection)
+        mirror = self.config.registries.get(reference.host or "", HostSettings()).mirror
+        return self._mirrored(reference, origin, mirror, connection) if mirror else origin
 
     def nearest(self, reference: Reference, connection: Connection, *, remote: bool) -> Source:
         """Return where an artifact is read from: the local store if it has the name, else (or if asked) its registry.
@@ -109,9 +110,16 @@ class Session:
 
     def registry(self, host: str, connection: Connection, mount_from: str | None = None) -> Registry:
         """Return a registry, with the credentials that docker and podman keep for it."""
-        from modfile.registry import Registry
+        from modfile.registry import Registry, UploadJournal
+        from modfile.whereabouts import Whereabouts
 
-        return Registry(host, self._settings(host, connection), self.credentials(connection))
+        return Registry(
+            host,
+            self._settings(host, connection),
+            self.credentials(connection),
+            mounts=Whereabouts(self.storage.layout, host, [mount_from] if mount_from else []),
+            uploads=UploadJournal(self.storage_directory / "uploads"),
+        )
 
     def credentials(self, connection: Connection) -> CredentialStore:
         """Return the credentials that docker and podman keep."""
@@ -139,7 +147,7 @@ class Session:
         return MirroredSource(repository, origin, mirror.reference, self.console.say)
 
     def _settings(self, host: str, connection: Connection) -> RegistrySettings:
-        from modfile.registry import RegistrySettings
+        from modfile.registry import RegistrySettings, Throttle
 
         said = self.config.registries.get(host, HostSettings())
         insecure = connection.insecure or said.insecure
@@ -153,4 +161,5 @@ class Session:
             ca_file=ca_file,
             proxy_for=proxy_from_environment(connection.proxy),
             trust_realms=said.trust_realm,
+            throttle=Throttle(connection.limit_rate) if connection.limit_rate else None,
         )

@@ -3,5 +3,7 @@
 from .credentials import Credential, CredentialStore
 from .registry import Registry
 from .settings import RegistrySettings
+from .throttle import Throttle
+from .uploads import UploadJournal
 
-__all__ = ["Credential", "CredentialStore", "Registry", "RegistrySettings"]
+__all__ = ["Credential", "CredentialStore", "Registry", "RegistrySettings", "Throttle", "UploadJournal"]

@@ -65,6 +65,7 @@ class Client(Provider):  # type: ignore[misc]
         self.auth = Authorizer(endpoint, transport, credential, settings.trust_realms)
         self.endpoint = endpoint
         self.settings = settings
+        self.name = repository
         self.container = _Name(repository, registry=endpoint.netloc)
         self.pull_scopes = (f"repository:{repository}:pull",) if repository else ()
         self.push_scopes = (f"repository:{repository}:pull,push",) if repository else ()

@@ -112,6 +112,7 @@ def follow(base: str, location: str) -> str:
         url = urljoin(base, location).partition("#")[0]
     except ValueError:
         url = location
-    if Origin.of(base).scheme == "https" and Origin.of(url).scheme == "http":
+    target = Origin.of(url)
+    if Origin.of(base).scheme == "https" and target.scheme == "http":
         raise RegistryError(f"{shown(base)} leads to {shown(url)}: from https to http, which is refused")
     return url

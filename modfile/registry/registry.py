@@ -9,10 +9,14 @@ from .endpoint import Endpoint
 from .settings import RegistrySettings
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from ..content import Digest
     from .client import Client
     from .credentials import Credential, CredentialStore
     from .repository import Repository
     from .transport import Transport
+    from .uploads import UploadJournal
 
 
 class Registry:
@@ -22,6 +26,9 @@ class Registry:
         host: with an optional port, as references have it.
         settings: how to reach it.
         credentials: where to look for its credentials; None for anonymous access.
+        mounts: gives the registry's repositories that are known to have a blob, by their names as references have
+            them. What has to be uploaded is mounted from there if the registry lets us.
+        uploads: where uploads under way are written down, for later processes to go on with.
     """
 
     def __init__(
@@ -29,9 +36,14 @@ class Registry:
         host: str,
         settings: RegistrySettings | None = None,
         credentials: CredentialStore | None = None,
+        *,
+        mounts: Callable[[Digest], Iterable[str]] | None = None,
+        uploads: UploadJournal | None = None,
     ) -> None:
         self._settings = settings or RegistrySettings()
         self._credentials = credentials
+        self._mounts = mounts
+        self._uploads = uploads
         self._endpoint = Endpoint.of(host, self._settings.plain_http)
         self._transport: Transport | None = None
 
@@ -49,7 +61,8 @@ class Registry:
         from .repository import Repository
 
         credential = self._credentials.get(self.host, name) if self._credentials is not None else None
-        return Repository(self._client(self._endpoint.name(name), credential), name)
+        client = self._client(self._endpoint.name(name), credential)
+        return Repository(client, name, self._mounts, self._uploads)
 
     def authenticate(self, credential: Credential | None) -> None:
         """Prove to the registry who we are, as a login does before the credential is kept.

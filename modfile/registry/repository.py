@@ -7,13 +7,11 @@ import re
 import threading
 from collections import OrderedDict
 from typing import TYPE_CHECKING
-from urllib.parse import urlencode
 
 from ..content import Descriptor, Digest
 from ..errors import (
     AccessDeniedError,
     ContentError,
-    ModfileError,
     NotFoundError,
     RegistryError,
     UsageError,
@@ -23,12 +21,14 @@ from ..manifest import INDEX_TYPES, MANIFEST_TYPES, MAX_MANIFEST, is_manifest
 from ..progress import SILENT, Outcome
 from ..store import read
 from .endpoint import shown
-from .failures import TransientError, error_codes, explain, failure, parse_json
+from .failures import error_codes, explain, failure, parse_json
+from .mounting import Mounter
 from .stream import BodyStream
 from .transport import Request
 from .upload import Upload
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
     from contextlib import AbstractContextManager
 
     from requests import Response
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from ..reference import Reference
     from ..store import Reader, Source
     from .client import Client
+    from .uploads import UploadJournal
 
 _ACCEPT = {"Accept": ", ".join((*MANIFEST_TYPES, *INDEX_TYPES))}
 _CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,19})-([0-9]{1,19})/([0-9]{1,19}|\*)")
@@ -44,7 +45,6 @@ _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 _MOST_TAGS = 1_000_000
 _TAGS_PER_PAGE = 1000
 _MANIFESTS_REMEMBERED = 32
-_CANCEL_PATIENCE = 5.0
 
 
 class Repository:
@@ -53,11 +53,21 @@ class Repository:
     Args:
         client: sends the requests.
         name: the repository's name as references have it.
+        mounts: gives the repositories of the same registry, by such names, that are known to have a blob.
+        uploads: where uploads under way are written down, for later processes to go on with.
     """
 
-    def __init__(self, client: Client, name: str) -> None:
+    def __init__(
+        self,
+        client: Client,
+        name: str,
+        mounts: Callable[[Digest], Iterable[str]] | None = None,
+        uploads: UploadJournal | None = None,
+    ) -> None:
         self._client = client
         self.name = name
+        self._mounter = Mounter(client, name, mounts)
+        self._uploads = uploads
         self._manifests: OrderedDict[Digest, bytes] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -128,13 +138,15 @@ class Repository:
     def put(self, content: Descriptor, source: Source, meter: Meter = SILENT) -> Outcome:
         """Send content to the registry, verified while it is read. Whether it is there already is not asked.
 
+        A blob that another repository of the registry has is mounted from there, without a byte of it being read. A
+        large one whose upload was cut off in another process goes on where that was.
+
         Raises:
             VerificationError: the source's bytes are not what the descriptor says; the registry keeps nothing of them.
             RegistryError: the registry does not take it.
         """
         if not is_manifest(content.media_type):
-            Upload(self._client, content, source, meter).run()
-            return Outcome.MOVED
+            return self._put_blob(content, source, meter)
         data = read(source, content, MAX_MANIFEST)
         self._put_manifest(content, data, str(content.digest), meter)
         self._remember(content.digest, data)
@@ -161,19 +173,12 @@ class Repository:
         Raises:
             RegistryError: the registry failed.
         """
-        client = self._client
-        other = client.endpoint.name(from_repository)
-        query = urlencode({"mount": str(content.digest), "from": other})
-        url = client.url(client.container.upload_blob_url()) + "?" + query
-        request = Request("POST", url, scopes=(*client.push_scopes, f"repository:{other}:pull"))
         try:
-            response = client.ask(request)
+            response = self._mounter.ask(content.digest, from_repository)
         except AccessDeniedError:
             return False
         if response.status_code == 202 and response.headers.get("Location"):
-            self._cancel(client.location(response))
-        elif response.status_code >= 500:
-            raise failure(response, client.endpoint.host)
+            self._mounter.cancel(self._client.location(response))
         return response.status_code == 201
 
     def tags(self) -> list[str]:
@@ -215,6 +220,16 @@ class Repository:
             raise RegistryError(f"{self._client.endpoint.host} does not let {what} be deleted ({explain(response)})")
         if response.status_code >= 400:
             raise failure(response, self._client.endpoint.host)
+
+    def _put_blob(self, content: Descriptor, source: Source, meter: Meter) -> Outcome:
+        client = self._client
+        if self._uploads is None or content.size <= client.settings.chunk_size:
+            return Upload(client, content, source, meter).run(self._mounter)
+        with self._uploads.entry(str(client.endpoint.origin), client.name, content.digest, meter) as entry:
+            if entry.waited and self.exists(content):
+                entry.forget()
+                return Outcome.SKIPPED
+            return Upload(client, content, source, meter, entry).run(self._mounter)
 
     def _check_own(self, reference: Reference) -> None:
         if reference.repository != self.name:
@@ -290,13 +305,6 @@ class Repository:
             self._manifests[digest] = data
             while len(self._manifests) > _MANIFESTS_REMEMBERED:
                 self._manifests.popitem(last=False)
-
-    def _cancel(self, session: str) -> None:
-        request = Request("DELETE", session, scopes=self._client.push_scopes, patience=_CANCEL_PATIENCE)
-        try:
-            self._client.attempt(request)
-        except (TransientError, ModfileError):
-            return
 
 
 def _media_type(response: Response, what: str) -> str:

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from .throttle import Throttle
+
 
 def no_proxy(url: str) -> str | None:
     """Reach every URL directly."""
@@ -35,6 +37,7 @@ class RegistrySettings:
         connections: connections kept open at most.
         chunk_size: bytes of one PATCH of an upload, which is where it may go on after a cut.
         backoff: how often to try.
+        throttle: bounds the bytes per second of all that share it; None for no bound.
     """
 
     plain_http: bool | None = None
@@ -49,3 +52,4 @@ class RegistrySettings:
     connections: int = 32
     chunk_size: int = 64 << 20
     backoff: Backoff = field(default_factory=Backoff)
+    throttle: Throttle | None = None

@@ -41,8 +41,8 @@ class Body(Protocol):
     def __iter__(self) -> Any:
         """Mark the body as a stream, which is how requests tells it from a form."""
 
-    def read(self, size: int = -1, /) -> bytes:
-        """Return up to `size` bytes, `b""` at the end."""
+    def read(self, size: int = -1, /) -> bytes | memoryview:
+        """Return up to `size` bytes, which are sent before the next call; none at the end."""
 
 
 @dataclass(frozen=True, slots=True)
