@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from .console import size
-from .options import AsJSON, Concurrency, Target, connected
+from .options import AsJSON, Concurrency, DragonflyEndpoint, Target, connected
 from .session import DIRECT, Connection, Session
 
 
@@ -23,6 +24,7 @@ def fetch(
             metavar="GLOB", help="Which files, as in a Modelfile: '*.json', 'onnx/**'; repeatable, or with commas."
         ),
     ],
+    dragonfly_endpoint: DragonflyEndpoint = None,
     concurrency: Concurrency = None,
     as_json: AsJSON = False,
     connection: Connection = DIRECT,
@@ -42,6 +44,7 @@ def fetch(
 
     session = Session.of(context)
     reference = Reference.parse(target)
+    connection = replace(connection, dragonfly_endpoint=dragonfly_endpoint)
     with session.console.progress("fetching") as progress:
         done = extract(
             reference,

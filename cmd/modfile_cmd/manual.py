@@ -36,6 +36,7 @@ errors go to stderr. Exit codes are in [errors.md](errors.md). Options of the pr
 ca_file = "/etc/ssl/our-ca.pem"     # trust these certificates too
 concurrency = 8                     # files at once
 trust_realm = ["login.example.com"] # a token server that may see this registry's credentials
+mirror = "cache.example.com:5000"   # pulls ask here first (docs/networks.md)
 
 [registry."lab:5000"]
 plain_http = true                   # HTTP instead of HTTPS

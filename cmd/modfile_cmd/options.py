@@ -60,6 +60,14 @@ LimitRate = Annotated[
         help="Move no more bytes per second than this: 500K, 20M, 1G.",
     ),
 ]
+DragonflyEndpoint = Annotated[
+    str | None,
+    typer.Option(
+        "--dragonfly-endpoint",
+        metavar="SOCKET",
+        help="Let a Dragonfly daemon fetch the blobs: unix:///var/run/dragonfly/dfdaemon.sock.",
+    ),
+]
 AsJSON = Annotated[bool, typer.Option("--json", help="Print the result as one JSON document.")]
 Target = Annotated[str, typer.Argument(metavar="REF", show_default=False, help="host/repository:tag or @digest.")]
 

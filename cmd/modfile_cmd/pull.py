@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,7 +11,7 @@ import typer
 from modfile.errors import UsageError
 
 from .console import size, summary
-from .options import AsJSON, Concurrency, Target, connected
+from .options import AsJSON, Concurrency, DragonflyEndpoint, Target, connected
 from .session import DIRECT, Connection, Session
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ def pull(
         bool,
         typer.Option("--extract-from-remote", help="With --extract-dir: keep nothing in the local store."),
     ] = False,
+    dragonfly_endpoint: DragonflyEndpoint = None,
     concurrency: Concurrency = None,
     as_json: AsJSON = False,
     connection: Connection = DIRECT,
@@ -48,6 +50,7 @@ def pull(
 
     session = Session.of(context)
     reference = Reference.parse(target)
+    connection = replace(connection, dragonfly_endpoint=dragonfly_endpoint)
     if extract_from_remote:
         if extract_dir is None:
             raise UsageError("--extract-from-remote needs --extract-dir, since nothing else is kept")

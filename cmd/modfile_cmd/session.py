@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -36,10 +38,12 @@ class Connection:
     proxy: str | None = None
     authfile: Path | None = None
     limit_rate: int | None = None
+    dragonfly_endpoint: str | None = None
 
 
 DIRECT = Connection()
 _MIRROR_CONNECT_TIMEOUT = 5.0
+_DAY = 24 * 3600.0
 
 
 class Session:
@@ -49,6 +53,7 @@ class Session:
         self.storage_directory = storage_directory
         self.console = console
         self.config = config
+        self._opened = ExitStack()
 
     @classmethod
     def of(cls, context: Any) -> Session:
@@ -68,6 +73,7 @@ class Session:
 
     def close(self) -> None:
         """Close what was opened."""
+        self._opened.close()
         if "storage" in self.__dict__:
             self.storage.close()
 
@@ -84,12 +90,14 @@ class Session:
         return self.registry(reference.host, connection, mount_from).repository(reference.repository)
 
     def source(self, reference: Reference, connection: Connection) -> Source:
-        """Return where the reference is read from: its repository in its registry, or before that in a mirror of it.
+        """Return where the reference is read from: its registry, or before that a mirror of it, or a Dragonfly daemon.
 
         Raises:
             UsageError: the reference has no host.
         """
         origin = self.repository(reference, connection)
+        if connection.dragonfly_endpoint:
+            return self._through_dragonfly(connection.dragonfly_endpoint, origin)
         mirror = self.config.registries.get(reference.host or "", HostSettings()).mirror
         return self._mirrored(reference, origin, mirror, connection) if mirror else origin
 
@@ -131,6 +139,15 @@ class Session:
         """Return how many pieces of work go on at once: as said, else as the config file has it for the host."""
         host = self.config.registries.get(reference.host) if reference and reference.host else None
         return said or (host and host.concurrency) or CONCURRENCY
+
+    def _through_dragonfly(self, endpoint: str, origin: Repository) -> Source:
+        """Let a Dragonfly daemon fetch the blobs, into files that are there for a while."""
+        from modfile.dragonfly import DragonflySource, remove_leftovers
+
+        directory = self.storage.directory / "downloads"
+        directory.mkdir(mode=0o700, exist_ok=True)
+        remove_leftovers(directory, time.time() - _DAY)
+        return self._opened.enter_context(DragonflySource(endpoint, origin, directory))
 
     def _mirrored(self, reference: Reference, origin: Source, mirror: Mirror, connection: Connection) -> Source:
         """Put a mirror before a repository; it gets credentials of its own only, and one try."""

@@ -11,7 +11,7 @@ from oras.provider import Registry as Provider
 from ..errors import RegistryError
 from .auth import Authorizer
 from .endpoint import Origin, follow, shown
-from .failures import TransientError, explain, failure, is_transient, retry_after
+from .failures import TransientError, explain, failure, given_up, is_rate_limit, is_transient, retry_after
 from .transport import Request, Transport
 
 if TYPE_CHECKING:
@@ -66,11 +66,13 @@ class Client(Provider):  # type: ignore[misc]
         self.endpoint = endpoint
         self.settings = settings
         self.name = repository
+        self.budget = transport.budget
         self.container = _Name(repository, registry=endpoint.netloc)
         self.pull_scopes = (f"repository:{repository}:pull",) if repository else ()
         self.push_scopes = (f"repository:{repository}:pull,push",) if repository else ()
         self.delete_scopes = (f"repository:{repository}:pull,delete",) if repository else ()
         self._transport = transport
+        self._anonymous = credential is None
 
     def url(self, of: str) -> str:
         """Return the absolute URL for one of the container's, which have no scheme."""
@@ -101,7 +103,7 @@ class Client(Provider):  # type: ignore[misc]
                 return self.attempt(request)
             except TransientError as error:
                 if not tries.again(str(error), note or _silent, error.wait):
-                    raise RegistryError(str(error)) from error
+                    raise given_up(error) from error
 
     def attempt(self, request: Request) -> Response:
         """Send a request once, authorized, and return the answer.
@@ -116,9 +118,13 @@ class Client(Provider):  # type: ignore[misc]
         answered_by = Origin.of(response.url)
         if response.status_code == 401 and ours and answered_by == self.endpoint.origin:
             response = self._transport.exchange(request, self.auth.answer(response, request.scopes))
-        elif response.status_code in _UNAUTHORIZED and ours and answered_by != self.endpoint.origin:
+        elif ours and self._has_expired(response):
             # The place that we were sent to lets us in for a short time only: ask for the way again.
             response = self._transport.exchange(request, self.auth.header(request.scopes))
+            if self._has_expired(response):
+                raise TransientError(explain(response))
+        if is_rate_limit(response):
+            raise TransientError(self._limited(response), retry_after(response.headers.get("Retry-After")))
         if is_transient(response.status_code):
             raise TransientError(explain(response), retry_after(response.headers.get("Retry-After")))
         return response
@@ -166,6 +172,18 @@ class Client(Provider):  # type: ignore[misc]
             RegistryError: the registry does not answer with a page.
         """
         self._do_paginated_request(url, callable=take)
+
+    def _has_expired(self, response: Response) -> bool:
+        """Tell whether another host, to which the registry sent us, does not let us in."""
+        refused = response.status_code in _UNAUTHORIZED or (
+            response.status_code == 400 and b"Expired" in response.content  # S3: ExpiredToken
+        )
+        return refused and Origin.of(response.url) != self.endpoint.origin
+
+    def _limited(self, response: Response) -> str:
+        who = self.endpoint.host if Origin.of(response.url) == self.endpoint.origin else str(Origin.of(response.url))
+        text = f"{who} limits how much it is asked for: {explain(response)}"
+        return f"{text}; it may allow more after: modfile login {who}" if self._anonymous else text
 
     def _check_200_response(self, response: Response) -> None:
         if response.status_code not in (200, 201, 202):

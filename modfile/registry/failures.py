@@ -9,7 +9,14 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
 from .. import strictjson
-from ..errors import AccessDeniedError, ContentError, ModfileError, NotFoundError, RegistryError
+from ..errors import (
+    AccessDeniedError,
+    ConnectionLostError,
+    ContentError,
+    ModfileError,
+    NotFoundError,
+    RegistryError,
+)
 from .endpoint import shown
 
 if TYPE_CHECKING:
@@ -37,6 +44,20 @@ class TransientError(Exception):
 def is_transient(status: int) -> bool:
     """Tell whether a request that was answered with this status may be sent again."""
     return status in _TRANSIENT_BELOW_500 or (status >= 500 and status not in _FINAL_ABOVE_500)
+
+
+def is_rate_limit(response: Response) -> bool:
+    """Tell whether an answer says that too much was asked for, by its status or by its code."""
+    if response.status_code < 400:
+        return False
+    return response.status_code == 429 or any(code.upper() == "TOOMANYREQUESTS" for code, _ in error_codes(response))
+
+
+def given_up(error: TransientError | ConnectionLostError) -> RegistryError:
+    """Return the error for what would not pass; where the other side asks to wait, it says for how long."""
+    wait = error.wait if isinstance(error, TransientError) else 0.0
+    text = f"{error}; it asks to wait {_duration(wait)}, try again then" if wait else str(error)
+    return RegistryError(text)
 
 
 def retry_after(header: str | None, now: datetime | None = None) -> float:
@@ -115,6 +136,12 @@ def failure(response: Response, host: str) -> ModfileError:
             f"{host} speaks HTTPS, not plain HTTP; leave out --plain-http (on loopback: say --ca-file)"
         )
     return RegistryError(text)
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} seconds"
+    return f"{seconds / 60:.0f} minutes" if seconds < 7200 else f"{seconds / 3600:.0f} hours"
 
 
 def _words(code: str, message: str) -> str:

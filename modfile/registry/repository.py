@@ -20,10 +20,10 @@ from ..errors import (
 from ..manifest import INDEX_TYPES, MANIFEST_TYPES, MAX_MANIFEST, is_manifest
 from ..progress import SILENT, Outcome
 from ..store import read
+from .download import Download
 from .endpoint import shown
-from .failures import error_codes, explain, failure, parse_json
+from .failures import TransientError, error_codes, explain, failure, parse_json
 from .mounting import Mounter
-from .stream import BodyStream
 from .transport import Request
 from .upload import Upload
 
@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     from .uploads import UploadJournal
 
 _ACCEPT = {"Accept": ", ".join((*MANIFEST_TYPES, *INDEX_TYPES))}
-_CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,19})-([0-9]{1,19})/([0-9]{1,19}|\*)")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 _MOST_TAGS = 1_000_000
 _TAGS_PER_PAGE = 1000
@@ -107,17 +106,7 @@ class Repository:
         end = content.size if stop is None else min(stop, content.size)
         if is_manifest(content.media_type):
             return io.BytesIO(self._manifest(content)[start : None if stop is None else end])
-        if start >= end:
-            return io.BytesIO()
-        whole = start == 0 and stop is None
-        headers = {} if whole else {"Range": f"bytes={start}-{end - 1}"}
-        url = self._client.url(self._client.container.get_blob_url(str(content.digest)))
-        response = self._client.send(Request("GET", url, headers, scopes=self._client.pull_scopes, stream=True))
-        try:
-            return self._stream(response, content, start, end)
-        except BaseException:
-            response.close()
-            raise
+        return Download(self._client, content).open(start, end)
 
     def exists(self, content: Descriptor) -> bool:
         """Tell whether the registry has the content, in this repository and in the size that is said.
@@ -181,6 +170,25 @@ class Repository:
             self._mounter.cancel(self._client.location(response))
         return response.status_code == 201
 
+    def blob_url(self, content: Descriptor) -> str:
+        """Return the URL of a blob, for somebody else to ask for."""
+        return self._client.url(self._client.container.get_blob_url(str(content.digest)))
+
+    def request_headers(self, content: Descriptor) -> dict[str, str]:
+        """Return the headers to ask for a blob with: Authorization, unless everybody may read it.
+
+        Raises:
+            AccessDeniedError: the registry does not accept who we are.
+            RegistryError: it cannot be asked.
+        """
+        if not self.exists(content):  # also learns how the registry wants to be asked
+            raise NotFoundError(f"{content.digest} is not in {self}")
+        try:
+            header = self._client.auth.header(self._client.pull_scopes)
+        except TransientError as error:
+            raise RegistryError(str(error)) from error
+        return {} if header is None else {"Authorization": header}
+
     def tags(self) -> list[str]:
         """Return the repository's tags, in the registry's order.
 
@@ -243,25 +251,6 @@ class Repository:
         url = self._client.url(of(str(content.digest)))
         return Request(method, url, headers, scopes=self._client.pull_scopes, stream=method == "GET")
 
-    def _stream(self, response: Response, content: Descriptor, start: int, end: int) -> BodyStream:
-        settings = self._client.settings
-        if response.status_code == 206:
-            _check_range(response, content, start, end)
-            return BodyStream(response, settings, end - start, bounded=True)
-        if response.status_code != 200:
-            raise RegistryError(f"{explain(response)}, which is no answer to a request for content")
-        said = response.headers.get("Content-Length", str(content.size))
-        if said != str(content.size):
-            raise VerificationError(
-                f"{content.digest} is said to be {content.size} bytes large, but {shown(response.url)} has {said}"
-            )
-        if end == content.size:
-            stream = BodyStream(response, settings, content.size)
-        else:
-            stream = BodyStream(response, settings, end, bounded=True)
-        stream.skip(start)
-        return stream
-
     def _manifest_request(self, name: str) -> Request:
         url = self._client.url(self._client.container.manifest_url(name))
         return Request("GET", url, _ACCEPT, scopes=self._client.pull_scopes, most=MAX_MANIFEST)
@@ -321,18 +310,6 @@ def _media_type(response: Response, what: str) -> str:
     if not isinstance(inside, str) or not is_manifest(inside):
         raise ContentError(f"{what} is not a manifest: its type is {str(inside)[:80]!r}")
     return inside
-
-
-def _check_range(response: Response, content: Descriptor, start: int, end: int) -> None:
-    """See that a 206 brings the bytes from `start` on; that they are fewer than asked for shows at their end."""
-    header = response.headers.get("Content-Range", "")
-    match = _CONTENT_RANGE.fullmatch(header)
-    if match is None or int(match[1]) != start or not start <= int(match[2]) < end:
-        raise RegistryError(f"{shown(response.url)} was asked for bytes {start}-{end - 1} and sent {header[:80]!r}")
-    if match[3] not in ("*", str(content.size)):
-        raise VerificationError(
-            f"{content.digest} is said to be {content.size} bytes large, but the registry has {match[3]}"
-        )
 
 
 def _read_tags(response: Response) -> list[str]:

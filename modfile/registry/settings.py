@@ -36,6 +36,8 @@ class RegistrySettings:
         slowest_rate: bytes per second; a stream slower than that for `stall_timeout` counts as broken.
         connections: connections kept open at most.
         chunk_size: bytes of one PATCH of an upload, which is where it may go on after a cut.
+        ranges: connections at most that one large blob comes over, where one alone does not fill the line.
+        range_threshold: bytes; what is not larger comes over one connection.
         backoff: how often to try.
         throttle: bounds the bytes per second of all that share it; None for no bound.
     """
@@ -51,5 +53,7 @@ class RegistrySettings:
     slowest_rate: int = 1024
     connections: int = 32
     chunk_size: int = 64 << 20
+    ranges: int = 4
+    range_threshold: int = 256 << 20
     backoff: Backoff = field(default_factory=Backoff)
     throttle: Throttle | None = None

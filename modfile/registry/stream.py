@@ -89,6 +89,9 @@ class BodyStream:
             size = min(size, self._left)
             if not size:
                 return b""
+        throttle = self._settings.throttle
+        if throttle is not None:
+            size = min(size, throttle.block)
         began = time.monotonic()
         try:
             data: bytes = self._response.raw.read1(size, decode_content=False) or b""
@@ -99,6 +102,8 @@ class BodyStream:
             raise self._lost("broke off")
         self._check_rate(time.monotonic() - began, len(data))
         self._left = max(self._left - len(data), min(self._left, 0))
+        if throttle is not None:
+            throttle.take(len(data))
         return data
 
     def _check_rate(self, waited: float, received: int) -> None:

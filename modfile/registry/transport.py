@@ -17,6 +17,7 @@ from requests.adapters import HTTPAdapter
 from ..errors import ConnectionLostError, RegistryError, UsageError
 from .endpoint import Origin, follow, shown
 from .failures import TransientError, one_line
+from .ranges import Budget
 from .stream import BodyStream
 
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ class Transport:
 
     def __init__(self, settings: RegistrySettings) -> None:
         self._settings = settings
+        self.budget = Budget(settings.connections)
         self.session = requests.Session()
         self.session.trust_env = False
         self.session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))

@@ -15,7 +15,7 @@ from ..errors import ConnectionLostError, ModfileError, RegistryError, Verificat
 from ..progress import Outcome
 from ..store import read
 from .endpoint import follow, shown
-from .failures import TransientError, error_codes, explain, failure
+from .failures import TransientError, error_codes, explain, failure, given_up
 from .feed import Feed, Piece
 from .transport import Request
 from .uploads import Entry, Session
@@ -82,7 +82,7 @@ class Upload:
                     self._step(mounter)
                 except (TransientError, ConnectionLostError) as error:
                     if not tries.again(str(error), self._meter.note, getattr(error, "wait", 0.0)):
-                        raise RegistryError(str(error)) from error
+                        raise given_up(error) from error
                     self._recover()
                 if self._offset > reached:  # an upload that starts over and over and breaks where it broke must end
                     reached = self._offset

@@ -1,4 +1,4 @@
-"""Commands through real HTTP proxies, and through ones that are broken."""
+"""Commands through proxies and mirrors, real ones and broken ones."""
 
 import shutil
 import socket
@@ -11,6 +11,7 @@ import pytest
 from modfile.errors import AccessDeniedError, ModfileError, RegistryError, UsageError
 from modfile.reference import Reference
 from modfile_cmd.settings import proxy_from_environment
+from tests.registries import docker
 from tests.registries.proxy import _pump as pump
 from tests.registries.serving import Handler, serving
 from tests.registries.tinyproxy import tinyproxy
@@ -142,6 +143,7 @@ def answering(status, phrase):
             if self.raw_requestline and self.parse_request():
                 self.send_response(status, phrase)
                 self.send_header("Content-Length", "0")
+                self.send_header("Connection", "close")
                 self.end_headers()
             self.close_connection = True
 
@@ -240,3 +242,72 @@ def test_a_socks_proxy_that_is_down_is_named(registry):
     pytest.importorskip("socks", reason="an extra of its own")
     text = reached_through(f"socks5h://{USER}:{PASSWORD}@127.0.0.1:1", registry)
     assert "through the proxy socks5h://127.0.0.1:1" in text
+
+
+# Mirrors, as the config file names them
+
+
+@pytest.fixture
+def configured(modfile, tmp_path):
+    """Run a command with a config file of these lines."""
+
+    def run(text, *arguments, **more):
+        (tmp_path / "config.toml").write_text(text)
+        return modfile("--config", tmp_path / "config.toml", *arguments, **more)
+
+    return run
+
+
+def test_a_pull_goes_through_the_cache_that_the_config_file_names(
+    modfile, configured, model, registry, tmp_path, tmp_path_factory
+):
+    ref = f"{registry.host}/mirrors/cached:v1"
+    digest = modfile("build", "-t", ref).stdout
+    modfile("push", ref)
+    with docker.serving(tmp_path_factory.mktemp("cache"), proxy={"remoteurl": f"http://{registry.host}"}) as mirror:
+        config = f"[registry.'{registry.host}']\nmirror = '{mirror}'\n"
+        for quiet in ([], ["-q"]):
+            shutil.rmtree(tmp_path / "storage")
+            done = configured(config, *quiet, "pull", ref)
+            assert done.stdout == digest
+            assert (f"comes from the mirror {mirror}/mirrors/cached" in done.stderr) is not bool(quiet)
+        assert configured(config, "inspect", "--remote", ref).stdout == modfile("inspect", "--remote", ref).stdout
+
+
+def test_a_push_goes_to_the_registry_itself(configured, model, registry, fake):
+    ref = f"{registry.host}/mirrors/pushed:v1"
+    config = f"[registry.'{registry.host}']\nmirror = 'http://{fake.host}/some/prefix'\n"
+    configured(config, "build", "-t", ref)
+    configured(config, "push", ref)
+    assert fake.seen == []
+    done = configured(config, "pull", ref)
+    assert [seen.path for seen in fake.seen] == ["/v2/some/prefix/mirrors/pushed/manifests/v1"]
+    assert f"the mirror {fake.host}/some/prefix/mirrors/pushed is passed over" in done.stderr
+
+
+def test_a_mirror_that_is_down_does_not_stop_a_pull(configured, model, registry, tmp_path):
+    ref = f"{registry.host}/mirrors/down:v1"
+    config = f"[registry.'{registry.host}']\nmirror = '127.0.0.1:1'\n"
+    digest = configured(config, "build", "-t", ref).stdout
+    configured(config, "push", ref)
+    shutil.rmtree(tmp_path / "storage")
+    done = configured(config, "pull", ref)
+    assert done.stdout == digest
+    assert "the mirror 127.0.0.1:1/mirrors/down is passed over" in done.stderr
+
+
+def test_a_mirror_has_settings_of_its_own(configured, model, registry, tls_fake, ca_file):
+    ref = f"{registry.host}/mirrors/tls:v1"
+    config = f"[registry.'{registry.host}']\nmirror = 'https://{tls_fake.host}'\n"
+    configured(config, "build", "-t", ref)
+    configured(config, "push", ref)
+    assert "certificate is not trusted" in configured(config, "pull", ref).stderr
+    assert "404" in configured(config + f"[registry.'{tls_fake.host}']\nca_file = '{ca_file}'\n", "pull", ref).stderr
+    assert "certificate is not trusted" in configured(config, "pull", ref, "--insecure", exit_code=1).stderr
+
+
+@pytest.mark.parametrize("mirror", ["ftp://mirror.test", "https://alice:hidden@mirror.test", ""])
+def test_a_mirror_that_is_none_is_an_error_of_the_config_file(configured, mirror):
+    error = configured(f"[registry.'r.test']\nmirror = '{mirror}'\n", "ls", exit_code=2).stderr
+    assert "config.toml: registry.'r.test': mirror: " in error
+    assert "hidden" not in error

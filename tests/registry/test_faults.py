@@ -24,7 +24,7 @@ from modfile.reference import Reference
 from modfile.registry import Credential, Registry, RegistrySettings
 from tests.registries.fake import Answer
 
-from .reach import read_all, reference, repository, settings
+from .reach import CountingMeter, read_all, reference, repository, settings
 
 INDEX = "application/vnd.oci.image.index.v1+json"
 TYPE = "application/vnd.oci.image.manifest.v1+json"
@@ -65,6 +65,42 @@ def test_retry_after_is_waited_for_but_not_for_ever(fake):
     with pytest.raises(RegistryError, match="429"):
         repo.resolve(reference(repo))
     assert pauses == [20.0]
+
+
+HUB = {"code": "TOOMANYREQUESTS", "message": "You have reached your unauthenticated pull rate limit."}
+TOO_MANY = json.dumps({"errors": [HUB]}).encode()
+
+
+@pytest.mark.parametrize("status", [429, 403, 400])
+def test_a_rate_limit_is_said_in_the_registrys_words_with_what_helps(fake, status):
+    fake.always("GET", "manifests", Answer(status, {"Retry-After": "21600"}, TOO_MANY))
+    repo = repository(fake.host)
+    with pytest.raises(RegistryError) as caught:
+        repo.resolve(reference(repo))
+    text = str(caught.value)
+    assert text.startswith(f"{fake.host} limits how much it is asked for: GET http://")
+    assert "You have reached your unauthenticated pull rate limit." in text
+    assert f"modfile login {fake.host}" in text
+    assert text.endswith("it asks to wait 6 hours, try again then")
+    assert text.isprintable()
+    assert len(fake.seen) == 1
+
+
+def test_who_is_logged_in_is_not_told_to(fake):
+    fake.always("GET", "manifests", Answer(429, {"Retry-After": "999"}, TOO_MANY))
+    repo = repository(fake.host, credential=ALICE)
+    with pytest.raises(RegistryError, match="it asks to wait 17 minutes") as caught:
+        repo.resolve(reference(repo))
+    assert "modfile login" not in str(caught.value)
+
+
+def test_a_rate_limit_that_passes_is_waited_for_and_told(fake, source):
+    fake.on("POST", "uploads", Answer(429, {"Retry-After": "7"}, TOO_MANY))
+    pauses, meter = [], CountingMeter()
+    repository(fake.host, sleep=pauses.append).put(source.add(b"blob"), source, meter)
+    assert pauses == [7.0]
+    assert "limits how much it is asked for" in meter.notes[0]
+    assert "trying again in 7.0 s (2 of 4)" in meter.notes[0]
 
 
 def test_an_error_that_does_not_pass_is_one_of_the_registry_not_of_the_line(fake):
@@ -227,6 +263,42 @@ def test_an_expired_redirect_is_asked_for_again(fake, other_fake):
     other_fake.on("GET", "blobs", Answer(403))
     assert read_all(repository(fake.host), content) == DATA
     assert len(fake.seen) == 2
+
+
+@pytest.mark.parametrize(
+    "refusal", [Answer(401), Answer(403), Answer(400, body=b"<Error><Code>ExpiredToken</Code></Error>")]
+)
+def test_a_redirect_that_expires_in_the_middle_is_asked_for_again(fake, other_fake, refusal):
+    """The part that is missing is asked for with an address that has expired."""
+    content = blob(other_fake)
+    fake.always("GET", "blobs", Answer(307, {"Location": f"http://{other_fake.host}/v2/x/blobs/{content.digest}"}))
+    other_fake.on("GET", "blobs", refusal)
+    assert read_all(repository(fake.host), content, 1000) == DATA[1000:]
+    assert len(fake.seen) == 2
+
+
+def test_storage_that_lets_nobody_in_is_tried_again_and_no_matter_of_logging_in(fake, other_fake):
+    content = blob(other_fake)
+    fake.always(
+        "GET", "blobs", Answer(307, {"Location": f"http://{other_fake.host}/v2/x/blobs/{content.digest}?sig=s"})
+    )
+    other_fake.always("GET", "blobs", Answer(403))
+    pauses = []
+    with pytest.raises(RegistryError, match=f"{other_fake.host}/v2/x/blobs/.*: 403") as caught:
+        repository(fake.host, sleep=pauses.append).open(content)
+    assert not isinstance(caught.value, AccessDeniedError)
+    assert "log in" not in str(caught.value)
+    assert "sig" not in str(caught.value)
+    assert len(pauses) == 3
+
+
+def test_a_bad_request_to_the_storage_stays_one(fake, other_fake):
+    content = blob(other_fake)
+    fake.always("GET", "blobs", Answer(307, {"Location": f"http://{other_fake.host}/v2/x/blobs/{content.digest}"}))
+    other_fake.always("GET", "blobs", Answer(400, body=b"<Error><Code>InvalidArgument</Code></Error>"))
+    with pytest.raises(RegistryError, match="400"):
+        repository(fake.host).open(content)
+    assert len(fake.seen) == 1
 
 
 def test_cookies_and_netrc_are_left_alone(fake, tmp_path, monkeypatch):
