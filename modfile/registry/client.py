@@ -118,7 +118,7 @@ class Client(Provider):  # type: ignore[misc]
         answered_by = Origin.of(response.url)
         if response.status_code == 401 and ours and answered_by == self.endpoint.origin:
             response = self._transport.exchange(request, self.auth.answer(response, request.scopes))
-        elif ours and self._has_expired(response):
+        if ours and self._has_expired(response):
             # The place that we were sent to lets us in for a short time only: ask for the way again.
             response = self._transport.exchange(request, self.auth.header(request.scopes))
             if self._has_expired(response):

@@ -6,6 +6,7 @@ calls that release the interpreter's lock.
 
 from __future__ import annotations
 
+import mmap
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Self
 
@@ -204,7 +205,8 @@ class _Slot:
     """A buffer of the ring; it is filled anew only when what was in it has been hashed."""
 
     def __init__(self, size: int) -> None:
-        self.buffer = memoryview(bytearray(size))
+        # Mapped, so that the memory goes back to the system: what a thread frees of its heap stays there.
+        self.buffer = memoryview(mmap.mmap(-1, max(size, 1), mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))[:size]
         self.hashed: Future[None] | None = None
 
 

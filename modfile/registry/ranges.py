@@ -7,6 +7,7 @@ the rest comes over one connection too; where not, segments come over several, i
 
 from __future__ import annotations
 
+import mmap
 import threading
 import time
 from collections import deque
@@ -160,7 +161,8 @@ class _Segments:
         self._next = start
         self._end = end
         self._budget = budget
-        self._free = [memoryview(bytearray(SEGMENT)) for _ in range(count)]
+        # Mapped, so that the memory goes back to the system: what a thread frees of its heap stays there.
+        self._free = [memoryview(mmap.mmap(-1, SEGMENT, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)) for _ in range(count)]
         self._under_way: deque[_Segment] = deque()
 
     def readinto(self, buffer: bytearray | memoryview, /) -> int:

@@ -15,6 +15,7 @@ import urllib3
 from requests.adapters import HTTPAdapter
 
 from ..errors import ConnectionLostError, RegistryError, UsageError
+from .connections import POOLS
 from .endpoint import Origin, follow, shown
 from .failures import TransientError, one_line
 from .ranges import Budget
@@ -161,11 +162,15 @@ class _Adapter(HTTPAdapter):
 
     def init_poolmanager(self, connections: int, maxsize: int, block: bool = False, **pool: Any) -> None:
         super().init_poolmanager(connections, maxsize, block=block, blocksize=_BLOCK, **pool)
+        self.poolmanager.pool_classes_by_scheme = POOLS
 
     def proxy_manager_for(self, proxy: str, **pool: Any) -> Any:
         if proxy.lower().startswith("https"):
             pool["proxy_ssl_context"] = self._context
-        return super().proxy_manager_for(proxy, blocksize=_BLOCK, **pool)
+        manager = super().proxy_manager_for(proxy, blocksize=_BLOCK, **pool)
+        if proxy.lower().startswith("http"):
+            manager.pool_classes_by_scheme = POOLS
+        return manager
 
     def build_connection_pool_key_attributes(
         self, request: requests.PreparedRequest, verify: Any, cert: Any = None

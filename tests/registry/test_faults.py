@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import threading
@@ -118,6 +119,43 @@ def test_a_registry_that_does_not_answer_is_tried_again_and_named():
     with pytest.raises(RegistryError, match=f"cannot reach http://127.0.0.1:{port}: Connection refused"):
         Registry(f"127.0.0.1:{port}", settings(sleep=pauses.append)).authenticate(None)
     assert len(pauses) == 3
+
+
+def drip(server, head, done):
+    """Answer every connection with a head that never ends, a byte at a time."""
+
+    def serve(connection):
+        with connection, contextlib.suppress(OSError):
+            connection.recv(65536)
+            connection.sendall(head)
+            while not done.wait(0.02):
+                connection.sendall(b"x")
+
+    with contextlib.suppress(OSError):
+        while True:
+            threading.Thread(target=serve, args=(server.accept()[0],)).start()
+
+
+@pytest.mark.parametrize("head", [b"", b"HTTP/1.1 200 OK\r\nX-A: ", b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"])
+@pytest.mark.parametrize("tls", [False, True])
+def test_a_head_that_drips_is_given_up(head, tls, server_tls, ca_file):
+    done = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        listener = server_tls.wrap_socket(server, server_side=True) if tls else server
+        threading.Thread(target=drip, args=(listener, head, done), daemon=True).start()
+        host = f"127.0.0.1:{listener.getsockname()[1]}"
+        more = {"plain_http": False, "ca_file": ca_file} if tls else {}
+        registry = Registry(host, settings(attempts=2, stall_timeout=0.2, **more))
+        try:
+            if b"{}" in head:
+                registry.authenticate(None)
+            else:
+                with pytest.raises(RegistryError, match="does not answer in time"):
+                    registry.authenticate(None)
+        finally:
+            done.set()
+            registry.close()
+            listener.close()
 
 
 def test_a_host_that_has_no_name_is_not_tried_again():
@@ -275,6 +313,16 @@ def test_a_redirect_that_expires_in_the_middle_is_asked_for_again(fake, other_fa
     other_fake.on("GET", "blobs", refusal)
     assert read_all(repository(fake.host), content, 1000) == DATA[1000:]
     assert len(fake.seen) == 2
+
+
+def test_a_redirect_that_has_expired_when_the_password_was_asked_for_is_asked_for_again(fake, other_fake):
+    content = blob(other_fake)
+    to = Answer(307, {"Location": f"http://{other_fake.host}/v2/x/blobs/{content.digest}"})
+    basic = Answer(401, {"WWW-Authenticate": "Basic"})
+    fake.on("GET", "blobs", lambda seen: to if seen.authorization else basic)
+    other_fake.on("GET", "blobs", Answer(403))
+    assert read_all(repository(fake.host, credential=ALICE), content) == DATA
+    assert {one.authorization for one in other_fake.seen} == {None}
 
 
 def test_storage_that_lets_nobody_in_is_tried_again_and_no_matter_of_logging_in(fake, other_fake):
