@@ -5,12 +5,14 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import stat
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from .content import Digest
 from .errors import ConnectionLostError, StoreError, VerificationError
-from .pipeline import FileReader, FileWriter, pump
+from .pipeline import SMALL, FileReader, FileWriter, pump
+from .reflink import clone
 from .store import verify
 
 if TYPE_CHECKING:
@@ -36,14 +38,17 @@ class Partial:
         algorithm: str = "sha256",
         *,
         note: Callable[[str], None] | None = None,
+        clone: Callable[[int, int], bool] = clone,
     ) -> None:
         """Create `name` in the directory (a file descriptor), or go on with the one that is there.
 
-        Waits while another process or thread writes it, and tells `note` so.
+        Waits while another process or thread writes it, and tells `note` so. `clone` is how a file is made to share
+        another's bytes.
         """
         self._directory = directory
         self._name = name
         self._algorithm = algorithm
+        self._clone = clone
         self._fd = _open_locked(directory, name, note)
         self.size = 0
         self._hasher = Digest(algorithm, "").hasher()
@@ -82,14 +87,22 @@ class Partial:
         self.size = 0
 
     def take(self, reader: Reader, limit: int, advance: Callable[[int], None]) -> None:
-        """Append what the reader gives, up to one byte more than fits in `limit` bytes altogether."""
+        """Append what the reader gives, up to one byte more than fits in `limit` bytes altogether.
+
+        All of a large file is cloned where the file system can; what is hashed then is the clone.
+        """
 
         def count(amount: int) -> None:
             self.size += amount
             advance(amount)
 
-        writer = FileWriter(self._fd, self.size)
-        pump(reader, self._hasher, writer, limit - self.size, count)
+        if isinstance(reader, FileReader) and self._cloned(reader, limit):
+            pump(FileReader(self._fd), self._hasher, None, limit, count)
+        else:
+            pump(reader, self._hasher, FileWriter(self._fd, self.size), limit - self.size, count)
+
+    def _cloned(self, reader: FileReader, limit: int) -> bool:
+        return not self.size and not reader.position and limit > SMALL and self._clone(reader.fileno(), self._fd)
 
     def fill(self, content: Descriptor, source: Source, meter: Meter, backoff: Backoff) -> None:
         """Bring the content from the source, on from what is there, and verify it.
@@ -152,7 +165,11 @@ class Partial:
 def _open_locked(directory: int, name: str, note: Callable[[str], None] | None) -> int:
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
     while True:
-        fd = os.open(name, flags, 0o600, dir_fd=directory)
+        try:
+            fd = os.open(name, flags, 0o600, dir_fd=directory)
+        except PermissionError:
+            _make_writable(directory, name, note)
+            continue
         try:
             _lock(fd, note)
             if _is_named(fd, directory, name):
@@ -161,6 +178,31 @@ def _open_locked(directory: int, name: str, note: Callable[[str], None] | None) 
             os.close(fd)
             raise
         os.close(fd)  # its writer finished, and the name is gone or is another file's
+
+
+def _make_writable(directory: int, name: str, note: Callable[[str], None] | None) -> None:
+    """Give back the write permission that a writer took away just before it was killed.
+
+    Raises:
+        PermissionError: that is not why the file cannot be opened.
+    """
+    try:
+        fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
+    except FileNotFoundError:  # given its name meanwhile, or never there
+        if not os.access(".", os.W_OK, dir_fd=directory, effective_ids=True):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), name) from None
+        return
+    except PermissionError:  # nor can it be read, or it is somebody else's: begin anew, if the directory is ours
+        os.unlink(name, dir_fd=directory)
+        return
+    try:
+        _lock(fd, note)  # a writer that lives is about to give it its name
+        if _is_named(fd, directory, name):
+            if os.fstat(fd).st_mode & stat.S_IWUSR:
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), name)
+            os.fchmod(fd, 0o600)
+    finally:
+        os.close(fd)
 
 
 def _lock(fd: int, note: Callable[[str], None] | None) -> None:

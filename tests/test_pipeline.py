@@ -1,6 +1,9 @@
 import errno
+import fcntl
 import hashlib
 import os
+import threading
+import time
 
 import pytest
 
@@ -72,6 +75,8 @@ def test_what_came_before_a_cut_is_hashed_and_written(file, size):
 @pytest.mark.parametrize("size", [100, 9 * BLOCK])
 def test_a_disk_that_takes_no_more_is_what_is_told_even_if_the_source_breaks_too(size):
     class Full:
+        position = 0
+
         def write(self, data):
             raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -88,6 +93,79 @@ def test_the_work_stops_when_the_one_who_is_told_of_it_says_so(size):
     with pytest.raises(InterruptedError):
         pump(reader, hashlib.sha256(), None, size, stop)
     assert len(reader.read()) == max(0, size - BLOCK)
+
+
+@pytest.mark.parametrize("start", [0, 1, 4096, 5000])
+@pytest.mark.parametrize("skew", [0, 1])
+def test_blocks_are_written_whole_wherever_they_lie_and_the_flags_stay(file, start, skew):
+    data = memoryview(bytearray(os.urandom(BLOCK + 4097)))[skew:]
+    before = fcntl.fcntl(file, fcntl.F_GETFL)
+    writer = FileWriter(file, start)
+    for piece in (data[:BLOCK], data[BLOCK:]):
+        writer.write(piece)
+    assert os.pread(file, 2 * BLOCK, start) == data
+    assert writer.position == os.fstat(file).st_size == start + len(data)
+    assert fcntl.fcntl(file, fcntl.F_GETFL) == before
+
+
+def test_the_flags_stay_when_the_disk_is_full():
+    full = os.open("/dev/full", os.O_WRONLY)
+    before = fcntl.fcntl(full, fcntl.F_GETFL)
+    try:
+        with pytest.raises(OSError, match="No space left"):
+            FileWriter(full).write(memoryview(bytes(BLOCK)))
+        assert fcntl.fcntl(full, fcntl.F_GETFL) == before
+    finally:
+        os.close(full)
+
+
+def test_what_a_slow_source_gave_is_not_kept_back():
+    """What waits in a buffer is lost when the process is killed."""
+    written = threading.Event()
+
+    class Slow(BytesReader):
+        given = 0
+
+        def readinto(self, buffer, /):
+            self.given += 1
+            if self.given == 2:
+                time.sleep(1.1)
+            if self.given == 3:
+                assert written.wait(10), "nothing is written while the source has nothing more"
+                return 0
+            return super().readinto(buffer[:5000])
+
+    class Noticed:
+        position = 0
+
+        def write(self, data):
+            written.set()
+
+    assert pump(Slow(bytes(SMALL)), hashlib.sha256(), Noticed(), SMALL + 1, lambda count: None) == 10_000
+
+
+def test_a_file_in_the_page_cache_stays_there(tmp_path):
+    path = tmp_path / "source"
+    path.write_bytes(os.urandom(8 * BLOCK))
+    with path.open("rb") as opened:
+        fd = opened.fileno()
+        os.fsync(fd)
+        opened.read()
+
+        def cached():
+            try:
+                return sum(os.preadv(fd, [bytearray(1)], at, os.RWF_NOWAIT) for at in range(0, 8 * BLOCK, BLOCK))
+            except BlockingIOError:
+                return 0
+
+        try:
+            before = cached()
+        except OSError:
+            pytest.skip("the file system does not tell")
+        if not before:
+            pytest.skip("the machine is short of memory")
+        pump(FileReader(fd), hashlib.sha256(), None, 8 * BLOCK, lambda count: None)
+        assert cached() == before
 
 
 def test_a_file_that_knows_no_uncached_reads_and_writes_is_read_and_written_plainly():
