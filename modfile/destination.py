@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import stat
 from contextlib import contextmanager, suppress
@@ -10,13 +11,16 @@ from pathlib import PurePosixPath
 from threading import Lock
 from typing import TYPE_CHECKING
 
-from .errors import DestinationError, VerificationError
+from .content import Digest
+from .errors import AccessDeniedError, DestinationError, NotFoundError, RegistryError
+from .modelpack import DEFAULT_MODE
 from .partial import Partial
 from .pipeline import FileReader, pump
 from .progress import SILENT, Outcome
+from .workers import CancelledError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from .backoff import Backoff
@@ -24,10 +28,13 @@ if TYPE_CHECKING:
     from .digestcache import DigestCache
     from .modelpack import FileMetadata
     from .progress import Meter
-    from .store import Source
+    from .reference import Reference
+    from .store import Reader, Source
 
+# What a later try of the same command may get further with, so that what came is kept.
+_WORTH_GOING_ON = (RegistryError, AccessDeniedError, CancelledError, KeyboardInterrupt)
+_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_DEFAULT_MODE = 0o644
 
 
 class Destination:
@@ -48,6 +55,7 @@ class Destination:
         self._cache = cache
         self._staging: Staging | None = None
         self._lock = Lock()
+        self._written: dict[Digest, str] = {}
 
     def __enter__(self) -> Destination:
         return self
@@ -56,8 +64,8 @@ class Destination:
         if self._staging:
             self._staging.close()
 
-    def require(self, size: int) -> None:
-        """Make the directory, and see whether so many bytes fit on its disk.
+    def require(self, contents: Iterable[Descriptor]) -> None:
+        """Make the directory, and see whether what is to come of so much content fits on its disk.
 
         Raises:
             DestinationError: it cannot be made, or there is not enough room.
@@ -70,11 +78,12 @@ class Destination:
         except OSError as error:
             raise DestinationError(f"{self.root}: {error.strerror}") from None
         free = disk.f_bavail * disk.f_frsize
-        if size > free:
+        size = sum(content.size for content in contents)
+        if size > free and (size := size - self._under_way(contents)) > free:
             raise DestinationError(f"{self.root}: {size:,} bytes are to be written, but the disk has {free:,} free")
 
-    def holds(self, path: str, content: Descriptor) -> bool:
-        """Tell whether the file at a path is already the content, by its digest.
+    def holds(self, path: str, content: Descriptor, metadata: FileMetadata | None = None) -> bool:
+        """Tell whether the file at a path is already the content, by its digest; if so give it its mode and time.
 
         Raises:
             DestinationError: something that is no regular file stands there, or a link on the way.
@@ -88,7 +97,7 @@ class Destination:
                     )
                 if not stat.S_ISREG(status.st_mode):
                     raise DestinationError(f"{self.root / path} is there already and is not a file; remove it first")
-                return status.st_size == content.size and self._matches(directory, name, content)
+                return status.st_size == content.size and self._matches(directory, name, content, metadata)
         except FileNotFoundError:
             return False
 
@@ -103,20 +112,53 @@ class Destination:
         """
         with self._parent(path, create=True) as (directory, name), self._trouble(path):
             staging = self._open_staging()
-            scratch = f"{content.digest.algorithm}-{content.digest.hex}"
-            with Partial(staging.fd, scratch, content.digest.algorithm, note=meter.note) as partial:
+            with Partial(staging.fd, _scratch(content), content.digest.algorithm, note=meter.note) as partial:
                 try:
                     partial.fill(content, source, meter, self._backoff)
-                    mode = metadata.mode if metadata else _DEFAULT_MODE
+                    mode = metadata.mode if metadata else DEFAULT_MODE
                     partial.publish(directory, name, mode, metadata.mtime_ns if metadata else None)
-                except (VerificationError, OSError):
-                    partial.discard()
-                    raise
-                except BaseException:
-                    if not (staging.beside and partial.size):
+                except BaseException as error:
+                    if not (staging.beside and partial.size and isinstance(error, _WORTH_GOING_ON)):
                         partial.discard()
                     raise
+        self._written.setdefault(content.digest, path)
         return Outcome.MOVED
+
+    def resolve(self, reference: Reference) -> Descriptor:
+        """Know no references.
+
+        Raises:
+            NotFoundError: always.
+        """
+        raise NotFoundError(f"{reference} is not here")
+
+    @contextmanager
+    def open(self, content: Descriptor, start: int = 0) -> Iterator[Reader]:
+        """Open content that was written here before, as a `Source` of it for another path.
+
+        Raises:
+            NotFoundError: it was not.
+        """
+        path = self._written.get(content.digest)
+        if path is None:
+            raise NotFoundError(f"{content.digest} is not in {self.root}")
+        with self._parent(path, create=False) as (directory, name), self._trouble(path):
+            fd = os.open(name, _FILE, dir_fd=directory)
+        try:
+            yield FileReader(fd, start)
+        finally:
+            os.close(fd)
+
+    def _under_way(self, contents: Iterable[Descriptor]) -> int:
+        """Return the bytes of content that an earlier try left to go on with."""
+        with self._trouble("."):
+            staging = self._open_staging()
+            names = {_scratch(content): content.size for content in contents}
+            return sum(
+                min(item.stat(follow_symlinks=False).st_size, names[item.name])
+                for item in os.scandir(staging.fd)
+                if item.name in names
+            )
 
     def _open_staging(self) -> Staging:
         with self._lock:
@@ -124,17 +166,22 @@ class Destination:
                 self._staging = Staging.beside_or_inside(self.root)
             return self._staging
 
-    def _matches(self, directory: int, name: str, content: Descriptor) -> bool:
-        fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)
+    def _matches(self, directory: int, name: str, content: Descriptor, metadata: FileMetadata | None) -> bool:
+        fd = os.open(name, _FILE, dir_fd=directory)
         try:
             status = os.fstat(fd)
             known = self._cache.get(status) if self._cache else None
             if known is None or known.algorithm != content.digest.algorithm:
                 hasher = content.digest.hasher()
                 pump(FileReader(fd), hasher, None, content.size, SILENT.advance)
-                known = type(content.digest)(content.digest.algorithm, hasher.hexdigest())
+                known = Digest(content.digest.algorithm, hasher.hexdigest())
                 if self._cache and os.fstat(fd) == status:
                     self._cache.put(status, known)
+            if known == content.digest and metadata:
+                if stat.S_IMODE(status.st_mode) != metadata.mode:
+                    os.fchmod(fd, metadata.mode)
+                if status.st_mtime_ns != metadata.mtime_ns:
+                    os.utime(fd, ns=(metadata.mtime_ns, metadata.mtime_ns))
             return known == content.digest
         finally:
             os.close(fd)
@@ -178,6 +225,10 @@ class Destination:
             raise DestinationError(f"{self.root / path}: {error.strerror or error}") from error
 
 
+def _scratch(content: Descriptor) -> str:
+    return f"{content.digest.algorithm}-{content.digest.hex}"
+
+
 class Staging:
     """A directory for content under way, on the same disk as the files that it becomes."""
 
@@ -203,19 +254,26 @@ class Staging:
 
     @classmethod
     def _open(cls, path: Path, root: Path, *, beside: bool) -> Staging:
-        with suppress(FileExistsError):
-            path.mkdir(mode=0o700)
-        fd = os.open(path, _DIRECTORY)
-        status = os.fstat(fd)
-        if status.st_dev != root.stat().st_dev or status.st_uid != os.geteuid():
-            os.close(fd)
-            with suppress(OSError):
-                path.rmdir()
-            raise OSError(errno.EXDEV, os.strerror(errno.EXDEV), str(path))
-        return cls(path, fd, beside=beside)
+        while True:
+            with suppress(FileExistsError):
+                path.mkdir(mode=0o700)
+            fd = os.open(path, _DIRECTORY)
+            try:
+                # Shared with other commands that write here; whoever takes the directory away has it alone.
+                fcntl.flock(fd, fcntl.LOCK_SH)
+                status = os.fstat(fd)
+                if status.st_dev != root.stat().st_dev or status.st_uid != os.geteuid():
+                    raise OSError(errno.EXDEV, os.strerror(errno.EXDEV), str(path))
+                if status.st_nlink:
+                    return cls(path, fd, beside=beside)
+            except BaseException:
+                os.close(fd)
+                raise
+            os.close(fd)  # taken away meanwhile
 
     def close(self) -> None:
-        """Take the directory away if nothing is left in it."""
-        os.close(self.fd)
+        """Take the directory away if nothing is left in it and nobody else works there."""
         with suppress(OSError):
+            fcntl.flock(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self._path.rmdir()
+        os.close(self.fd)

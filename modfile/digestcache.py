@@ -100,7 +100,8 @@ class DigestCache:
             self._broken = True
             return
         try:
-            self._path.unlink(missing_ok=True)
+            for suffix in ("", "-wal", "-shm"):
+                self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
         except OSError:
             self._broken = True
 

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 ARTIFACT_TYPE = "application/vnd.cncf.model.manifest.v1+json"
 CONFIG_TYPE = "application/vnd.cncf.model.config.v1+json"
+DEFAULT_MODE = 0o644
+"""The mode of a file of which none is said."""
 MAX_CONFIG = 1 << 20
 """The largest config that is read or written, in bytes."""
 
@@ -65,7 +67,7 @@ class FileMetadata:
             ContentError: a field is missing or has a wrong type.
         """
         value = strictjson.parse_object(text.encode(errors="surrogatepass"), "file metadata")
-        numbers = [value.get(key, 0) for key in ("mode", "uid", "gid", "size")]
+        numbers = [value.get("mode", DEFAULT_MODE), *(value.get(key, 0) for key in ("uid", "gid", "size"))]
         if not all(isinstance(number, int) and 0 <= number < 1 << 63 for number in numbers):
             raise ContentError("file metadata: mode, uid, gid and size are numbers from 0")
         if value.get("typeflag", 0) not in (0, 48):

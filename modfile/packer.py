@@ -6,13 +6,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
+from threading import Lock
 from typing import TYPE_CHECKING
 
 from .content import Descriptor, Digest
 from .errors import NotFoundError, VerificationError, WorkspaceError
 from .layout import Layout
 from .modelpack import FileMetadata, raw_layer
-from .paths import shown
+from .paths import listed, shown
+from .pickles import pickled
 from .pipeline import FileReader, pump
 from .progress import Outcome
 from .secretscan import find_secrets
@@ -80,6 +82,8 @@ class Packer:
         self._target = target
         self._cache = cache
         self._seen: dict[Digest, WorkspaceFile] = {}
+        self._turns: dict[Digest, Lock] = {}
+        self._lock = Lock()
 
     def pack(self, file: WorkspaceFile, meter: Meter) -> tuple[Digest, Outcome]:
         """Bring one file into the store.
@@ -138,10 +142,16 @@ class Packer:
 
     def _send(self, file: WorkspaceFile, digest: Digest, meter: Meter, *, asked: bool) -> Outcome:
         content = _content(file, digest)
-        self._seen[digest] = file
-        if not asked and self._target.exists(content):
-            return Outcome.SKIPPED
-        return self._target.put(content, self, meter)
+        with self._turn(digest):
+            again = self._seen.setdefault(digest, file) is not file  # the same bytes under another name
+            if (again or not asked) and self._target.exists(content):
+                return Outcome.SKIPPED
+            return self._target.put(content, self, meter)
+
+    def _turn(self, digest: Digest) -> Lock:
+        """Return a lock that lets the same bytes be sent by one thread at a time."""
+        with self._lock:
+            return self._turns.setdefault(digest, Lock())
 
     def _hash(self, file: WorkspaceFile, meter: Meter) -> Digest:
         hasher = Digest("sha256", "").hasher()
@@ -149,6 +159,14 @@ class Packer:
             # Nothing is done yet for whom the meter counts; it is told all the same, since it may stop the work.
             pump(FileReader(fd), hasher, None, file.size, lambda count: meter.advance(0))
         return Digest("sha256", hasher.hexdigest())
+
+
+def pickle_warnings(workspace: Workspace, files: Sequence[WorkspaceFile]) -> list[str]:
+    """Return a warning that names the files in pickle form, if there are any."""
+    names = [file.path for file in files if pickled(workspace, file)]
+    if not names:
+        return []
+    return [f"weights in pickle form run code when they are loaded: {listed(names, _SHOWN)}; prefer safetensors"]
 
 
 def refuse_secrets(workspace: Workspace, files: Sequence[WorkspaceFile], allowed: Sequence[str]) -> None:
@@ -159,10 +177,9 @@ def refuse_secrets(workspace: Workspace, files: Sequence[WorkspaceFile], allowed
     """
     found = find_secrets(workspace, files, allowed)
     if found:
-        names = "; ".join(f"{shown(secret.path)} ({secret.why})" for secret in found[:_SHOWN])
-        more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+        names = listed([f"{secret.path} ({secret.why})" for secret in found], _SHOWN)
         raise WorkspaceError(
-            f"what looks like a secret would be packed: {names}{more}; take it out (.modfileignore), "
+            f"what looks like a secret would be packed: {names}; take it out (.modfileignore), "
             f"or say --allow-secret PATTERN if it is meant to be there"
         )
 

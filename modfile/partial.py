@@ -116,6 +116,7 @@ class Partial:
         tries = backoff.tries()
         resumed = self.resume(content.size, meter.advance)
         if resumed:
+            meter.resume(resumed)
             meter.note(f"going on at byte {resumed:,}")
         while True:
             before = self.size
@@ -136,6 +137,7 @@ class Partial:
             if not resumed:
                 raise
             # What an earlier process left may be what was wrong: once more, from the start.
+            meter.resume(-resumed)
             meter.note("what was kept from an earlier try is damaged; starting over")
             self.fill(content, source, meter, backoff)
 

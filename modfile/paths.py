@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from .errors import ContentError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 MAX_SEGMENT = 255
 """The longest segment of a path, in bytes of UTF-8: what common file systems take."""
@@ -60,6 +60,12 @@ def shown(path: str) -> str:
     """Return a path fit for one line of a terminal: quoted and escaped where it holds what would not show as itself."""
     text = path if path and path.isprintable() else repr(path)
     return text if len(text) <= _SHOWN else text[: _SHOWN // 2] + "…" + text[-_SHOWN // 2 :]
+
+
+def listed(names: Sequence[str], most: int) -> str:
+    """Return names fit to be shown, the first of them where there are more than so many."""
+    text = ", ".join(shown(name) for name in names[:most])
+    return f"{text} and {len(names) - most} more" if len(names) > most else text
 
 
 def is_unicode(path: str) -> bool:

@@ -20,6 +20,9 @@ class Meter(Protocol):
     def advance(self, amount: int) -> None:
         """So many more bytes are done; negative where work has to be done again. May raise to stop the work."""
 
+    def resume(self, amount: int) -> None:
+        """Of the bytes told of, so many were there from an earlier command; negative where that was in vain."""
+
     def note(self, text: str) -> None:
         """Something a person would want to know now: a retry and its pause, where a transfer goes on."""
 
@@ -39,6 +42,9 @@ class _Silent:
         return self
 
     def advance(self, amount: int) -> None:
+        pass
+
+    def resume(self, amount: int) -> None:
         pass
 
     def note(self, text: str) -> None:

@@ -69,6 +69,18 @@ class Reference:
             return cls(host, name, None if digest else DEFAULT_TAG, digest)
         return cls(host, name, tag, digest)
 
+    @classmethod
+    def parse_repository(cls, text: str) -> Reference:
+        """Read `host/repository`, for what is about all of it.
+
+        Raises:
+            InvalidReferenceError: the text is not one, or names a tag or a digest.
+        """
+        reference = cls.parse(text)
+        if str(reference) != f"{text}:{DEFAULT_TAG}":
+            raise InvalidReferenceError(f"{text!r} names a tag or a digest; expected host/repository")
+        return replace(reference, tag=None)
+
     @property
     def name(self) -> str:
         """`host/repository`, or the repository alone where there is no host."""
@@ -80,6 +92,16 @@ class Reference:
 
     def __str__(self) -> str:
         return self.name + (f":{self.tag}" if self.tag else "") + (f"@{self.digest}" if self.digest else "")
+
+
+def check_host(text: str) -> None:
+    """See that a text is a registry's host with an optional port.
+
+    Raises:
+        InvalidReferenceError: it is not.
+    """
+    if not _valid_host(text):
+        raise InvalidReferenceError(f"{text!r} is not a host name with an optional port")
 
 
 def _valid_host(host: str) -> bool:

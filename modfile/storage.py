@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from .digestcache import DigestCache
-from .errors import StoreError
 from .layout import Layout
 
 if TYPE_CHECKING:
@@ -22,28 +22,12 @@ class Storage:
 
     @property
     def cache(self) -> DigestCache:
-        """The digests of files that were read before.
-
-        Raises:
-            StoreError: the directory cannot be made.
-        """
+        """The digests of files that were read before; nothing is remembered where the directory cannot be made."""
         if self._cache is None:
-            self.prepare()
+            with suppress(OSError):
+                self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._cache = DigestCache(self.directory / "cache.db")
         return self._cache
-
-    def prepare(self) -> None:
-        """Make the directory, mode 0700.
-
-        Raises:
-            StoreError: it cannot be made.
-        """
-        try:
-            self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        except OSError as error:
-            raise StoreError(
-                f"cannot make the storage directory {self.directory}: {error.strerror}; choose one with --storage-dir"
-            ) from None
 
     def close(self) -> None:
         """Close the cache; it is opened again when it is needed."""

@@ -132,7 +132,7 @@ class Combined:
             for source in self._sources[:-1]:
                 try:
                     reader = stack.enter_context(source.open(content, start))
-                except NotFoundError:
+                except (NotFoundError, VerificationError):  # it is not there, or not whole
                     continue
                 break
             else:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 from .errors import ContentError
+
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
 def parse(data: bytes, what: str) -> Any:
@@ -15,9 +18,11 @@ def parse(data: bytes, what: str) -> Any:
         ContentError: it is not JSON, is nested too deeply, or an object has a key twice; the message names `what`.
     """
     try:
-        return json.loads(data.decode(), object_pairs_hook=_unique, parse_constant=_refuse)
+        return _load(data)
     except RecursionError:
         raise ContentError(f"{what}: JSON is nested too deeply") from None
+    except UnicodeEncodeError:
+        raise ContentError(f"{what}: a text in it is not Unicode") from None
     except UnicodeDecodeError as error:
         raise ContentError(f"{what}: not UTF-8 at byte {error.start}") from None
     except ValueError as error:
@@ -35,6 +40,13 @@ def parse_object(data: bytes, what: str) -> dict[str, Any]:
 def dump(value: object) -> bytes:
     """Write JSON without white space, keys in the order they were given, so that equal values give equal bytes."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+
+
+def _load(data: bytes) -> Any:
+    value = json.loads(data.decode(), object_pairs_hook=_unique, parse_constant=_refuse)
+    if _SURROGATE.search(data):  # rare; half a character could be read, but not be written again
+        json.dumps(value, ensure_ascii=False).encode()
+    return value
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

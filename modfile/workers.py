@@ -35,6 +35,8 @@ class StoppableMeter:
     def __init__(self, meter: Meter, stop: Event) -> None:
         self._meter = meter
         self._stop = stop
+        self.resumed = 0
+        """Bytes that were there from an earlier command."""
 
     def advance(self, amount: int) -> None:
         """Tell the meter, unless the work is to stop.
@@ -44,6 +46,11 @@ class StoppableMeter:
         """
         self._check()
         self._meter.advance(amount)
+
+    def resume(self, amount: int) -> None:
+        """Count the bytes, and tell the meter."""
+        self.resumed += amount
+        self._meter.resume(amount)
 
     def note(self, text: str) -> None:
         """Tell the meter; also a place to stop."""

@@ -147,9 +147,9 @@ class Workspace:
 
 
 def named_file(path: Path) -> WorkspaceFile:
-    """Return a file that a person named, wherever it is, to be opened through any `Workspace`; its path is its name.
+    """Return a file that a person named, wherever it is, to be opened through any `Workspace`.
 
-    A link is followed, since it is what was named.
+    Its path is what was said, without a leading slash. A link is followed, since it is what was named.
 
     Raises:
         NotFoundError: there is nothing of that name.
@@ -165,7 +165,7 @@ def named_file(path: Path) -> WorkspaceFile:
         raise WorkspaceError(f"{name} cannot be looked at: {_reason(error)}") from None
     if not stat.S_ISREG(status.st_mode):
         raise WorkspaceError(f"{name} is not a regular file")
-    return WorkspaceFile(path.name, status, location, None)
+    return WorkspaceFile(path.as_posix().lstrip("/"), status, location, None)
 
 
 def _check_unchanged(file: WorkspaceFile, descriptor: int, when: str) -> None:

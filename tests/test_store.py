@@ -193,6 +193,7 @@ def test_a_tally_counts_content_once_as_it_was_first_told():
         "Moved": {"Pieces": 1, "Bytes": 100},
         "Skipped": {"Pieces": 0, "Bytes": 0},
         "Mounted": {"Pieces": 1, "Bytes": 5},
+        "Resumed": {"Pieces": 0, "Bytes": 0},
         "Seconds": 2.0,
         "BytesPerSecond": 50,
     }

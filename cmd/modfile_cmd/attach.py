@@ -66,7 +66,6 @@ def attach(
     old, new = Reference.parse(source), Reference.parse(target)
     if new.digest:
         raise UsageError(f"{new}: an attachment cannot choose its digest")
-    named = [(named_file(path), attached_path(str(path), destination_dir)) for path in files]
     shared = old.repository if old.host == new.host else None
     to: Store = session.repository(new, connection, shared) if output_remote else session.storage.layout
     with session.console.progress("attaching") as progress:
@@ -85,7 +84,10 @@ def attach(
                 raise UsageError("--config takes one file")
             done = attacher.replace_config(_small(files[0]), old, new)
         else:
+            named = [(named_file(path), attached_path(str(path), destination_dir)) for path in files]
             done = attacher.attach(Workspace(Path()), named, old, new)
+    for warning in done.warnings:
+        session.console.warn(warning)
     session.console.say(f"attached {len(files)} to {new}: {summary('sent' if output_remote else 'stored', done.tally)}")
     if as_json:
         session.console.json({"Reference": str(new), "Digest": str(done.content.digest)} | done.tally.to_json())

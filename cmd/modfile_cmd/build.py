@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 @connected
 def build(
     context: typer.Context,
-    path: Annotated[Path, typer.Argument(metavar="[PATH]", help="The directory of the model.")] = Path(),
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="The directory of the model.")] = Path(),
     tags: Annotated[
         list[str], typer.Option("--tag", "--target", "-t", metavar="REF", help="Name the artifact; repeatable.")
     ] = [],  # noqa: B006 - the command line parser's way to say that none is fine

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from modfile.progress import SILENT, Meter, Outcome, Progress
 
@@ -24,7 +24,7 @@ class Console:
 
     def result(self, text: str) -> None:
         """Print a line of the result."""
-        sys.stdout.write(_printable(text) + "\n")
+        sys.stdout.write(printable(text, sys.stdout) + "\n")
 
     def json(self, value: Any) -> None:
         """Print the result as one JSON document."""
@@ -32,7 +32,7 @@ class Console:
 
     def table(self, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """Print the result in columns, as wide as they need to be."""
-        lines = [list(heads), *([_printable(cell) for cell in row] for row in rows)]
+        lines = [list(heads), *([printable(cell, sys.stdout) for cell in row] for row in rows)]
         widths = [max(len(line[at]) for line in lines) for at in range(len(heads))]
         for line in lines:
             sys.stdout.write(
@@ -42,15 +42,15 @@ class Console:
     def say(self, text: str) -> None:
         """Tell what happened."""
         if not self._quiet:
-            sys.stderr.write(_printable(text) + "\n")
+            sys.stderr.write(printable(text, sys.stderr) + "\n")
 
     def warn(self, text: str) -> None:
         """Tell what may be wrong."""
-        sys.stderr.write(_printable(f"warning: {text}") + "\n")
+        sys.stderr.write(printable(f"warning: {text}", sys.stderr) + "\n")
 
     def error(self, text: str) -> None:
         """Tell why a command failed."""
-        sys.stderr.write("\n".join(_printable(line) for line in f"error: {text}".split("\n")) + "\n")
+        sys.stderr.write("\n".join(printable(line, sys.stderr) for line in f"error: {text}".split("\n")) + "\n")
 
     @contextmanager
     def progress(self, verb: str) -> Iterator[Progress]:
@@ -71,6 +71,8 @@ def summary(done: str, tally: Tally) -> str:
         for outcome, word in ((Outcome.MOVED, done), (Outcome.MOUNTED, "mounted"), (Outcome.SKIPPED, "already there"))
         if tally.pieces(outcome)
     ]
+    if tally.resumed:
+        parts.append(f"{size(tally.resumed)} from an earlier command")
     return ", ".join(parts) or "nothing to do"
 
 
@@ -99,6 +101,9 @@ class _NoteMeter:
     def advance(self, amount: int) -> None:
         pass
 
+    def resume(self, amount: int) -> None:
+        pass
+
     def note(self, text: str) -> None:
         self._console.say(f"{self._label}: {text}")
 
@@ -106,8 +111,8 @@ class _NoteMeter:
         pass
 
 
-def _printable(text: str) -> str:
-    """Keep what comes from outside from driving the terminal, or from failing on its encoding."""
+def printable(text: str, stream: TextIO | None = None) -> str:
+    """Keep what comes from outside from driving the terminal, or from failing on the stream's encoding."""
     clean = "".join(c if c.isprintable() or c == "\t" else f"\\x{ord(c):02x}" for c in text)
-    encoding = sys.stdout.encoding or "utf-8"
+    encoding = getattr(stream, "encoding", None) or "utf-8"
     return clean.encode(encoding, "backslashreplace").decode(encoding)

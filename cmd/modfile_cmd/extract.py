@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .console import size
+from .extraction import write_files
 from .options import AsJSON, Concurrency, Target
 from .session import Session
 
@@ -28,23 +28,11 @@ def extract(
       modfile extract registry.example.com/llm/minilm:v1 --output ./minilm
     """
     from modfile.reference import Reference
-    from modfile.verbs.extract import extract as write
 
     session = Session.of(context)
     reference = Reference.parse(target)
-    storage = session.storage
-    with session.console.progress("extracting") as progress:
-        done = write(
-            reference,
-            storage.layout,
-            output,
-            cache=storage.cache,
-            progress=progress,
-            concurrency=session.concurrency(None, concurrency),
-        )
-    session.console.say(f"wrote {len(done.written)} files ({size(done.bytes)}), {len(done.unchanged)} right already")
+    said = write_files(session, reference, session.storage.layout, output, concurrency=concurrency)
     if as_json:
-        said = {"Directory": str(output), "Digest": str(done.content.digest), "Bytes": done.bytes}
-        session.console.json(said | {"Written": list(done.written), "Unchanged": list(done.unchanged)})
+        session.console.json({"Reference": str(reference)} | said)
     else:
         session.console.result(str(output))

@@ -8,7 +8,9 @@ from typing import Annotated
 
 import typer
 
-from .console import size
+from modfile.errors import UsageError
+
+from .extraction import write_files
 from .options import AsJSON, Concurrency, DragonflyEndpoint, Target, connected
 from .session import DIRECT, Connection, Session
 
@@ -40,27 +42,19 @@ def fetch(
       modfile fetch registry.example.com/llm/minilm:v1 -o ./here --patterns 'tokenizer*,*.{txt,md}'
     """
     from modfile.reference import Reference
-    from modfile.verbs.extract import extract
 
     session = Session.of(context)
     reference = Reference.parse(target)
+    wanted = [pattern for text in patterns for pattern in split(text)]
+    if not wanted:
+        raise UsageError("--patterns says no pattern; '**' is every file")
     connection = replace(connection, dragonfly_endpoint=dragonfly_endpoint)
-    with session.console.progress("fetching") as progress:
-        done = extract(
-            reference,
-            session.nearest(reference, connection, remote=False),
-            output,
-            patterns=[pattern for text in patterns for pattern in split(text)],
-            cache=session.storage.cache,
-            progress=progress,
-            concurrency=session.concurrency(reference, concurrency),
-        )
-    session.console.say(f"fetched {len(done.written)} files ({size(done.bytes)}), {len(done.unchanged)} right already")
+    source = session.nearest(reference, connection, remote=False)
+    said = write_files(session, reference, source, output, patterns=wanted, concurrency=concurrency)
     if as_json:
-        said = {"Directory": str(output), "Digest": str(done.content.digest), "Bytes": done.bytes}
-        session.console.json(said | {"Written": list(done.written), "Unchanged": list(done.unchanged)})
+        session.console.json({"Reference": str(reference)} | said)
     else:
-        for path in sorted((*done.written, *done.unchanged)):
+        for path in sorted((*said["Written"], *said["Unchanged"])):
             session.console.result(str(output / path))
 
 

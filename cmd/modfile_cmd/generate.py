@@ -13,7 +13,7 @@ from .session import Session
 
 def generate(
     context: typer.Context,
-    path: Annotated[Path, typer.Argument(metavar="[PATH]", help="The directory of the model.")] = Path(),
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="The directory of the model.")] = Path(),
     name: Annotated[str | None, typer.Option("--name", "-n", metavar="TEXT", help="The model's name.")] = None,
     arch: Annotated[str | None, typer.Option(metavar="TEXT", help="Its architecture: transformer, cnn, …")] = None,
     family: Annotated[str | None, typer.Option(metavar="TEXT", help="Its family: llama3, qwen2, …")] = None,

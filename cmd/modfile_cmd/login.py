@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from modfile.errors import UsageError
+from modfile.reference import check_host
 
 from .options import connected
 from .session import DIRECT, Connection, Session
@@ -40,6 +41,9 @@ def login(
     """
     from modfile.registry.credentials import Credential
 
+    check_host(host)
+    if password_stdin and password is not None:
+        raise UsageError("--password and --password-stdin exclude each other")
     session = Session.of(context)
     username = username or _ask("Username")
     if password_stdin:

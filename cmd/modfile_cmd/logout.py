@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from modfile.errors import NotFoundError
+from modfile.reference import check_host
 
 from .login import Host
 from .options import AuthFile
@@ -19,6 +20,7 @@ def logout(context: typer.Context, host: Host, authfile: AuthFile = None) -> Non
     \b
       modfile logout registry.example.com
     """
+    check_host(host)
     session = Session.of(context)
     if not session.credentials(Connection(authfile=authfile)).erase(host):
         raise NotFoundError(f"no credentials of {host} are kept")

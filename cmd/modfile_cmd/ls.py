@@ -18,7 +18,7 @@ def ls(
     context: typer.Context,
     repository: Annotated[
         str | None,
-        typer.Argument(metavar="[REPO]", show_default=False, help="With --remote: host/repository."),
+        typer.Argument(metavar="REPO", show_default=False, help="With --remote: host/repository."),
     ] = None,
     remote: Annotated[bool, typer.Option("--remote", help="List a repository of a registry.")] = False,
     everything: Annotated[bool, typer.Option("--all", "-a", help="List also manifests that lost their tag.")] = False,
@@ -43,15 +43,19 @@ def ls(
     if remote:
         if repository is None:
             raise UsageError("--remote needs the repository to list: modfile ls --remote HOST/REPOSITORY")
-        reference = Reference.parse(repository)
-        rows = ls_remote(reference.name, session.repository(reference, connection))
+        reference = Reference.parse_repository(repository)
+        rows = ls_remote(
+            reference.name,
+            session.repository(reference, connection),
+            concurrency=session.concurrency(reference, None),
+        )
     else:
         rows = rows_of(session.storage.layout, untagged=everything)
         if repository is not None:
-            rows = tuple(row for row in rows if row.repository == Reference.parse(repository).name)
+            rows = tuple(row for row in rows if row.repository == Reference.parse_repository(repository).name)
     for row in rows:
         if row.problem:
-            session.console.warn(f"{row.repository or row.digest}: {row.problem}")
+            session.console.warn(f"{row.repository or row.digest}:{row.tag or '<none>'}: {row.problem}")
     if as_json:
         session.console.json([row.to_json() for row in rows])
     elif digests:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
+import signal
 import sys
 import threading
 import time
 import traceback
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -129,6 +132,10 @@ def program(
     if log_level.lower() not in _LOG_LEVELS:
         raise typer.BadParameter(f"{log_level!r} is not one of {', '.join(_LOG_LEVELS)}", param_hint="--log-level")
     logging.basicConfig(level=log_level.upper(), stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
+    # Its debug lines have whole URLs, and so what lets a reader in: signatures, upload sessions.
+    logging.getLogger("urllib3").setLevel(logging.INFO)
+    if storage_dir is not None and not storage_dir.name:
+        raise typer.BadParameter("the directory's name is empty", param_hint="--storage-dir")
     console = Console(progress=not no_progress, quiet=quiet)
     context.obj = session = Session(
         (storage_dir or default_storage_directory()).expanduser().absolute(),
@@ -168,19 +175,48 @@ def main() -> None:
     """Run the program and end the process."""
     code: Any = 1
     try:
-        app(prog_name="modfile")
+        code = app(prog_name="modfile", standalone_mode=False)
     except SystemExit as stop:
         code = stop.code
+    except KeyboardInterrupt:
+        code = _INTERRUPTED
+    except typer.Abort:
+        code = _INTERRUPTED
+    except OSError as error:
+        code = 1
+        _explain(None, f"cannot write the result: {error.strerror}")
+    except Exception as error:
+        if not hasattr(error, "format_message"):
+            raise
+        code = _wrong_usage(error)
     _end(code if isinstance(code, int) else int(code is not None))
+
+
+def _wrong_usage(error: Any) -> int:
+    """Explain an error of the command line's own parser in one line; return its exit code."""
+    context = getattr(error, "ctx", None)
+    path = context.command_path if context else "modfile"
+    message = error.format_message()
+    if "\n" in message:  # the help, where nothing at all was said
+        sys.stderr.write(message + "\n")
+    elif message:
+        _console(context).error(f"{message.rstrip('.')}; see {path} --help")
+    return int(error.exit_code)
 
 
 def _end(code: int) -> None:
     """Leave; a worker that is blocked in the network does not hold the process up: the store is whole at any moment."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # another interrupt would only cut off an ending of half a second
     for stream in (sys.stdout, sys.stderr):
         try:
-            stream.flush()
-        except OSError:
+            if stream is not None:
+                stream.flush()
+        except OSError as error:
             code = code or 1
+            if stream is sys.stdout and error.errno != errno.EPIPE:
+                _explain(None, f"cannot write the result: {error.strerror}")
+            with suppress(OSError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
     deadline = time.monotonic() + 0.5
     for thread in threading.enumerate():
         if thread is not threading.current_thread() and not thread.daemon:
@@ -191,7 +227,8 @@ def _end(code: int) -> None:
 
 
 def _console(context: Any) -> Console:
-    return context.obj.console if isinstance(context.obj, Session) else Console()
+    session = getattr(context, "obj", None)
+    return session.console if isinstance(session, Session) else Console()
 
 
 def _explain(context: Any, text: str) -> None:

@@ -95,7 +95,8 @@ def _prose(text: str) -> str:
 
 
 def _metavar(argument: Any) -> str:
-    return str(argument.metavar or argument.human_readable_name)
+    name = str(argument.metavar)
+    return name if argument.required else f"[{name}]"
 
 
 def _names(option: Any) -> str:

@@ -18,6 +18,8 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
+from .console import printable
+
 if TYPE_CHECKING:
     from modfile.progress import Meter, Outcome
 
@@ -55,6 +57,7 @@ class ProgressBar:
             self._size += size
             self._rich.update(self._total, total=self._size)
             shown = len(self._rich.tasks) <= _SHOWN
+        label = printable(label, sys.stderr)
         short = label if len(label) <= _LONGEST else "…" + label[-_LONGEST + 1 :]
         piece = self._rich.add_task(escape(short), total=size, visible=shown)
         return _Bar(self._rich, self._total, piece, short, size)
@@ -74,8 +77,11 @@ class _Bar:
         self._rich.advance(self._piece, amount)
         self._rich.advance(self._total, amount)
 
+    def resume(self, amount: int) -> None:
+        pass
+
     def note(self, text: str) -> None:
-        self._rich.console.print(f"{self._label}: {text}", markup=False, highlight=False)
+        self._rich.console.print(printable(f"{self._label}: {text}", sys.stderr), markup=False, highlight=False)
 
     def finish(self, outcome: Outcome) -> None:
         self._rich.advance(self._total, self._size - self._done)

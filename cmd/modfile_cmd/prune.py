@@ -31,7 +31,7 @@ def prune(
     from modfile.verbs.prune import prune as free
 
     session = Session.of(context)
-    done = free(session.storage.layout, remove_untagged=remove_untagged, dry_run=dry_run)
+    done = free(session.storage.layout, remove_untagged=remove_untagged, dry_run=dry_run, note=session.console.say)
     if as_json:
         said = {"DryRun": dry_run, "Bytes": done.bytes, "Partials": done.partials}
         digests = {"Manifests": [str(d) for d in done.manifests], "Blobs": [str(d) for d in done.blobs]}

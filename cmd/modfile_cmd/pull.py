@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from modfile.errors import UsageError
 
-from .console import size, summary
+from .console import summary
+from .extraction import write_files
 from .options import AsJSON, Concurrency, DragonflyEndpoint, Target, connected
 from .session import DIRECT, Connection, Session
-
-if TYPE_CHECKING:
-    from modfile.reference import Reference
-    from modfile.store import Source
 
 
 @connected
@@ -55,13 +52,12 @@ def pull(
         if extract_dir is None:
             raise UsageError("--extract-from-remote needs --extract-dir, since nothing else is kept")
         source = session.nearest(reference, connection, remote=True)
-        said = _extract(session, reference, source, extract_dir, concurrency)
+        said = write_files(session, reference, source, extract_dir, concurrency=concurrency)
     else:
-        source = session.source(reference, connection)
         with session.console.progress("pulling") as progress:
             done = fetch(
                 reference,
-                source,
+                session.source(reference, connection),
                 session.storage.layout,
                 progress=progress,
                 concurrency=session.concurrency(reference, concurrency),
@@ -69,32 +65,11 @@ def pull(
         session.console.say(f"pulled {reference}: {summary('fetched', done.tally)}")
         said = {"Digest": str(done.content.digest)} | done.tally.to_json()
         if extract_dir is not None:
-            said |= _extract(session, reference, session.storage.layout, extract_dir, concurrency)
+            # By digest: the tag may have moved meanwhile.
+            exact, layout = reference.at(done.content.digest), session.storage.layout
+            written = write_files(session, exact, layout, extract_dir, concurrency=concurrency)
+            said |= {key: written[key] for key in ("Directory", "Written", "Unchanged")}
     if as_json:
         session.console.json({"Reference": str(reference)} | said)
     else:
         session.console.result(said["Digest"])
-
-
-def _extract(
-    session: Session, reference: Reference, source: Source, directory: Path, concurrency: int | None
-) -> dict[str, Any]:
-    """Write the files; return what to say of it under stable keys."""
-    from modfile.verbs.extract import extract
-
-    with session.console.progress("extracting") as progress:
-        done = extract(
-            reference,
-            source,
-            directory,
-            cache=session.storage.cache,
-            progress=progress,
-            concurrency=session.concurrency(reference, concurrency),
-        )
-    session.console.say(f"wrote {len(done.written)} files ({size(done.bytes)}), {len(done.unchanged)} right already")
-    return {
-        "Digest": str(done.content.digest),
-        "Directory": str(directory),
-        "Written": list(done.written),
-        "Unchanged": list(done.unchanged),
-    }

@@ -38,10 +38,7 @@ def rm(
         for ref in references:
             repositories[ref].delete(ref)
     else:
-        layout = session.storage.layout
-        removed = [(ref, layout.resolve(ref)) for ref in references]
-        for ref in references:
-            layout.untag(ref)
+        removed = list(zip(references, session.storage.layout.untag(references), strict=True))
     if as_json:
         session.console.json([{"Reference": str(name), "Digest": str(content.digest)} for name, content in removed])
     else:

@@ -67,9 +67,7 @@ class Session:
         """The local store and what is beside it."""
         from modfile.storage import Storage
 
-        storage = Storage(self.storage_directory)
-        storage.prepare()
-        return storage
+        return Storage(self.storage_directory)
 
     def close(self) -> None:
         """Close what was opened."""
@@ -145,7 +143,7 @@ class Session:
         from modfile.dragonfly import DragonflySource, remove_leftovers
 
         directory = self.storage.directory / "downloads"
-        directory.mkdir(mode=0o700, exist_ok=True)
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         remove_leftovers(directory, time.time() - _DAY)
         return self._opened.enter_context(DragonflySource(endpoint, origin, directory))
 

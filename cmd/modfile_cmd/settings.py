@@ -10,12 +10,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modfile.errors import UsageError
+from modfile.reference import check_host
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from modfile.mirror import Mirror
 
+_YEAR_9999, _LONGEST_EPOCH = 253402300799, 12
+_MOST_AT_ONCE = 100
+_LARGEST_FILE = 1 << 20
 _REGISTRY_KEYS: Mapping[str, type] = {
     "plain_http": bool,
     "insecure": bool,
@@ -53,20 +57,28 @@ class ConfigFile:
             UsageError: it cannot be read, or says something that has no meaning.
         """
         try:
-            value = tomllib.loads(path.read_text(encoding="utf-8"))
+            if path.exists() and not path.is_file():
+                raise UsageError(f"the config file {path} is not a file")
+            with path.open("rb") as file:
+                value = tomllib.loads(file.read(_LARGEST_FILE).decode())
         except FileNotFoundError:
             if required:
                 raise UsageError(f"the config file {path} does not exist") from None
             return cls()
         except OSError as error:
             raise UsageError(f"the config file {path}: {error.strerror}") from None
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise UsageError(f"the config file {path}: {error}") from None
         if unknown := set(value) - {"registry"}:
             raise UsageError(f'the config file {path}: {sorted(unknown)[0]!r} is not known; expected [registry."host"]')
         tables = value.get("registry", {})
         if not isinstance(tables, dict):
             raise UsageError(f"the config file {path}: registry is not a table")
+        for host in tables:
+            try:
+                check_host(host)
+            except UsageError as error:
+                raise UsageError(f"the config file {path}: {error}") from None
         return cls({host: _host_settings(table, f"{path}: registry.{host!r}") for host, table in tables.items()})
 
 
@@ -79,6 +91,8 @@ def _host_settings(table: Any, where: str) -> HostSettings:
             raise UsageError(f"the config file {where}: {key!r} is not known; known are {', '.join(_REGISTRY_KEYS)}")
         if type(value) is not expected:
             raise UsageError(f"the config file {where}: {key} is a {expected.__name__}, not {value!r}")
+    if not 1 <= table.get("concurrency", 1) <= _MOST_AT_ONCE:
+        raise UsageError(f"the config file {where}: concurrency lies between 1 and {_MOST_AT_ONCE}")
     if "ca_file" in table:
         table["ca_file"] = Path(table["ca_file"]).expanduser()
     if "trust_realm" in table:
@@ -167,6 +181,6 @@ def source_date_epoch(environment: Mapping[str, str] = os.environ) -> int | None
     text = environment.get("SOURCE_DATE_EPOCH", "")
     if not text:
         return None
-    if not text.isascii() or not text.isdigit() or int(text) > 253402300799:
-        raise UsageError(f"SOURCE_DATE_EPOCH is {text!r}; expected seconds since 1970")
+    if not (text.isascii() and text.isdigit() and len(text) <= _LONGEST_EPOCH and int(text) <= _YEAR_9999):
+        raise UsageError(f"SOURCE_DATE_EPOCH is {text[:40]!r}; expected seconds since 1970")
     return int(text)

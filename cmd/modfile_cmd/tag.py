@@ -49,5 +49,5 @@ def tag(
     if old.repository != new.repository:
         repository = session.repository(new, connection, mount_from=old.repository)
         with session.console.progress("tagging") as progress:
-            copy(root, origin, repository, progress=progress)
+            copy(root, origin, repository, progress=progress, concurrency=session.concurrency(new, None))
     repository.tag(root, new)

@@ -22,6 +22,9 @@ def upload(
         typer.Option("--destination-dir", metavar="DIR", help="Where in the artifact.  [default: as FILE is given]"),
     ] = None,
     raw: Annotated[bool, typer.Option("--raw", help="Send the file as it is; the default.")] = True,
+    allow_secret: Annotated[
+        list[str], typer.Option(metavar="PATTERN", help="Send a file that looks like a secret; repeatable.")
+    ] = [],  # noqa: B006 - the command line parser's way to say that none is fine
     as_json: AsJSON = False,
     connection: Connection = DIRECT,
 ) -> None:
@@ -35,19 +38,19 @@ def upload(
     """
     from modfile.filenames import kind_of
     from modfile.packer import Packer, Stamp, refuse_secrets
-    from modfile.progress import Outcome
+    from modfile.paths import check_path
     from modfile.reference import Reference
-    from modfile.verbs.attach import attached_path
+    from modfile.verbs.attach import attached_path, under_both_names
     from modfile.workspace import Workspace, named_file
 
     session = Session.of(context)
-    repository = session.repository(Reference.parse(repo), connection)
+    repository = session.repository(Reference.parse_repository(repo), connection)
     named, path = named_file(file), attached_path(str(file), destination_dir)
+    check_path(path)
     workspace = Workspace(Path())
-    refuse_secrets(workspace, [named], ())
+    refuse_secrets(workspace, under_both_names([(named, path)]), allow_secret)
     with session.console.progress("uploading") as progress:
         meter = progress.start(path, named.size)
         digest, outcome = Packer(workspace, repository, session.storage.cache).pack(named, meter)
-    there = "already there" if outcome is Outcome.SKIPPED else outcome.value
-    session.console.say(f"{path}: {there} ({size(named.size)})")
+    session.console.say(f"{path}: {outcome.value} ({size(named.size)})")
     session.console.json(Stamp(None).layer(named, path, kind_of(path, named.size), digest).to_json())

@@ -6,7 +6,7 @@ has no such annotation, but keeps one that says which repository it is of. Field
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from .. import strictjson
@@ -16,7 +16,9 @@ from ..manifest import OCI_INDEX
 from ..reference import Reference
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+    from ..content import Digest
 
 REF_NAME = "org.opencontainers.image.ref.name"
 REPOSITORY = "dev.modfile.repository"
@@ -77,74 +79,52 @@ class Index:
         """Return what the reference points at; a digest counts for more than a tag beside it."""
         for entry in self:
             if reference.digest:
-                if entry.repository == reference.name and entry.content.digest == reference.digest:
+                if _is_of(entry, reference.name, reference.digest):
                     return entry.content
-            elif entry.name == str(reference):
+            elif entry.reference == reference:
                 return entry.content
         return None
 
     def tag(self, content: Descriptor, reference: Reference) -> None:
         """Let the reference point at content; what it pointed at before stays, untagged, in its repository."""
         if reference.tag:
-            name = f"{reference.name}:{reference.tag}"
-            self.untag(name, keep=True)
-            self._drop(content, reference.name)
-            annotations = {REF_NAME: name}
-        else:
-            if any(entry.repository == reference.name and entry.content.digest == content.digest for entry in self):
-                return
-            annotations = {REPOSITORY: reference.name}
-        bare = Descriptor(content.media_type, content.digest, content.size, annotations, content.artifact_type)
-        self._manifests.append(bare.to_json())
+            bare = replace(reference, digest=None)
+            self.untag(bare)
+            self._remove(lambda entry: entry.name is None and _is_of(entry, reference.name, content.digest))
+            self._append(content, {REF_NAME: str(bare)})
+        elif not any(_is_of(entry, reference.name, content.digest) for entry in self):
+            self._append(content, {REPOSITORY: reference.name})
 
-    def untag(self, name: str, *, keep: bool) -> Descriptor | None:
-        """Take a name away; with `keep` its manifest stays, untagged, if the repository has no other name for it."""
-        at = next((i for i, entry in enumerate(self) if entry.name == name), None)
-        if at is None:
-            return None
-        entry = _entry(self._manifests.pop(at))
-        others = (other for other in self if other.repository == entry.repository)
-        if keep and entry.repository and not any(other.content.digest == entry.content.digest for other in others):
-            bare = Descriptor(
-                entry.content.media_type,
-                entry.content.digest,
-                entry.content.size,
-                {REPOSITORY: entry.repository},
-                entry.content.artifact_type,
-            )
-            self._manifests.append(bare.to_json())
-        return entry.content
+    def untag(self, reference: Reference) -> None:
+        """Take a tag away; its manifest stays, untagged, if the repository has no other name for it."""
+        gone = [entry for entry in self if entry.reference == reference]
+        self._remove(lambda entry: entry.reference == reference)
+        for entry in gone:
+            if not any(_is_of(other, reference.name, entry.content.digest) for other in self):
+                self._append(entry.content, {REPOSITORY: reference.name})
 
-    def remove(self, repository: str, content: Descriptor) -> int:
-        """Remove every entry of the manifest in a repository (`host/repository`), tagged or not; return how many."""
-        before = len(self._manifests)
-        self._manifests[:] = [
-            item
-            for item in self._manifests
-            if (entry := _entry(item)).repository != repository or entry.content.digest != content.digest
-        ]
-        return before - len(self._manifests)
+    def remove(self, reference: Reference) -> None:
+        """Remove every entry of the reference's digest in its repository, tagged or not."""
+        digest = reference.digest
+        self._remove(lambda entry: digest is not None and _is_of(entry, reference.name, digest))
 
     def remove_untagged(self, content: Descriptor) -> None:
         """Remove the entries of a manifest that have no name."""
-        self._manifests[:] = [
-            item
-            for item in self._manifests
-            if (entry := _entry(item)).name is not None or entry.content.digest != content.digest
-        ]
+        self._remove(lambda entry: entry.name is None and entry.content.digest == content.digest)
 
     def undo(self) -> None:
         """Go back to what was read."""
         self._manifests[:] = self._before
 
-    def _drop(self, content: Descriptor, repository: str) -> None:
-        self._manifests[:] = [
-            item
-            for item in self._manifests
-            if (entry := _entry(item)).name is not None
-            or entry.repository != repository
-            or entry.content.digest != content.digest
-        ]
+    def _append(self, content: Descriptor, annotations: dict[str, str]) -> None:
+        self._manifests.append(replace(content, annotations=annotations).to_json())
+
+    def _remove(self, unwanted: Callable[[Entry], bool]) -> None:
+        self._manifests[:] = [item for item in self._manifests if not unwanted(_entry(item))]
+
+
+def _is_of(entry: Entry, repository: str, digest: Digest) -> bool:
+    return entry.repository == repository and entry.content.digest == digest
 
 
 def _entry(item: dict[str, Any]) -> Entry:

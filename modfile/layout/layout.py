@@ -22,7 +22,7 @@ from ..store import BytesReader
 from .index import Entry, Index
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from ..progress import Meter
     from ..reference import Reference
@@ -92,15 +92,15 @@ class Layout:
                 fd = os.open(self.blob_path(content.digest), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
             except FileNotFoundError:
                 raise NotFoundError(f"blob {content.digest} is not in the local store") from None
-            try:
-                size = os.fstat(fd).st_size
-                if size != content.size:
-                    raise VerificationError(
-                        f"blob {content.digest} in the local store has {size:,} bytes, not {content.size:,}"
-                    )
-                yield FileReader(fd, start)
-            finally:
-                os.close(fd)
+        try:
+            size = os.fstat(fd).st_size
+            if size != content.size:
+                raise VerificationError(
+                    f"blob {content.digest} in the local store has {size:,} bytes, not {content.size:,}"
+                )
+            yield _BlobReader(fd, start, content.digest)
+        finally:
+            os.close(fd)
 
     def exists(self, content: Descriptor) -> bool:
         """Tell whether the blob is here in the size that the descriptor says."""
@@ -183,21 +183,27 @@ class Layout:
             with self.changing() as index:
                 index.tag(content, reference)
 
-    def untag(self, reference: Reference) -> Descriptor:
-        """Take a tag away, or every entry of a digest in its repository; the blobs stay.
+    def untag(self, references: Iterable[Reference]) -> list[Descriptor]:
+        """Take tags away, or every entry of a digest in its repository; all of them or none. The blobs stay.
+
+        Returns:
+            What they pointed at.
 
         Raises:
-            NotFoundError: there is nothing of that name.
+            NotFoundError: there is nothing of one of the names; nothing is taken away.
         """
         with self.changing() as index:
-            found = index.find(reference)
-            if found is None:
-                raise NotFoundError(f"{reference} is not in the local store (`modfile ls` lists what is)")
-            if reference.digest:
-                index.remove(reference.name, found)
-            else:
-                index.untag(str(reference), keep=True)
-        return found
+            references = list(references)
+            found = [index.find(reference) for reference in references]
+            for reference, content in zip(references, found, strict=True):
+                if content is None:
+                    raise NotFoundError(f"{reference} is not in the local store (`modfile ls` lists what is)")
+            for reference in references:
+                if reference.digest:
+                    index.remove(reference)
+                else:
+                    index.untag(reference)
+        return [content for content in found if content is not None]
 
     @contextmanager
     def changing(self) -> Iterator[Index]:
@@ -219,9 +225,9 @@ class Layout:
         """Hold off `collecting()` while content is brought and named."""
         return self._locked("content", fcntl.LOCK_SH)
 
-    def collecting(self) -> _Lock:
-        """Wait until nobody is writing, and hold all writers off."""
-        return self._locked("content", fcntl.LOCK_EX)
+    def collecting(self, note: Callable[[str], None] = SILENT.note) -> _Lock:
+        """Wait until nobody is writing, and hold all writers off; tell `note` if there is something to wait for."""
+        return self._locked("content", fcntl.LOCK_EX, note)
 
     # The directory
 
@@ -276,7 +282,8 @@ class Layout:
 
     def _prepare(self) -> None:
         """Make the directories; the file `oci-layout` is written last but for the index."""
-        self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.root.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.root.mkdir(mode=0o700, exist_ok=True)
         for name in ("blobs/sha256", "ingest", "locks"):
             (self.root / name).mkdir(parents=True, exist_ok=True)
         if (self.root / "oci-layout").exists():
@@ -297,11 +304,11 @@ class Layout:
                 if (self.root / "blobs" / algorithm).is_dir():
                     os.fsync(_directory(stack, self.root / "blobs" / algorithm))
 
-    def _locked(self, name: str, operation: int) -> _Lock:
+    def _locked(self, name: str, operation: int, note: Callable[[str], None] = SILENT.note) -> _Lock:
         with self._trouble("the store"):
             if not (self.root / "locks").is_dir() or not (self.root / "oci-layout").exists():
                 self._prepare()
-            return _Lock(self.root / "locks" / name, operation)
+            return _Lock(self.root / "locks" / name, operation, note)
 
     @contextmanager
     def _trouble(self, what: str) -> Iterator[None]:
@@ -316,12 +323,33 @@ class Layout:
             raise StoreError(f"the store in {self.root}: {what}: {error.strerror or error}{hint}") from error
 
 
+class _BlobReader(FileReader):
+    """Reads a blob; what goes wrong there is the store's trouble, not that of where the bytes go."""
+
+    def __init__(self, fd: int, start: int, digest: Digest) -> None:
+        super().__init__(fd, start)
+        self._digest = digest
+
+    def readinto(self, buffer: bytearray | memoryview, /) -> int:
+        try:
+            return super().readinto(buffer)
+        except OSError as error:
+            raise StoreError(f"blob {self._digest} cannot be read: {error.strerror or error}") from error
+
+    def read(self, size: int = -1, /) -> bytes:
+        try:
+            return super().read(size)
+        except OSError as error:
+            raise StoreError(f"blob {self._digest} cannot be read: {error.strerror or error}") from error
+
+
 class _Lock:
     """A kernel lock on a file, held for a `with` block."""
 
-    def __init__(self, path: Path, operation: int) -> None:
+    def __init__(self, path: Path, operation: int, note: Callable[[str], None]) -> None:
         self._path = path
         self._operation = operation
+        self._note = note
 
     def __enter__(self) -> None:
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
@@ -330,7 +358,11 @@ class _Lock:
         except OSError as error:
             raise StoreError(f"cannot lock the store with {self._path}: {error.strerror}") from error
         try:
-            fcntl.flock(self._fd, self._operation)
+            try:
+                fcntl.flock(self._fd, self._operation | fcntl.LOCK_NB)
+            except BlockingIOError:
+                self._note("waiting for other commands that write to the store")
+                fcntl.flock(self._fd, self._operation)
         except OSError as error:
             os.close(self._fd)
             raise StoreError(

@@ -225,7 +225,12 @@ class Repository:
         # Older registries know digests only here, and say so in words of their own.
         if response.status_code == 405 or (response.status_code == 400 and (unsupported or reference.tag)):
             what = "tags" if reference.tag else "manifests"
-            raise RegistryError(f"{self._client.endpoint.host} does not let {what} be deleted ({explain(response)})")
+            hint = (
+                "; by its digest (REPOSITORY@sha256:…) a manifest may go, with all of its tags" if reference.tag else ""
+            )
+            raise RegistryError(
+                f"{self._client.endpoint.host} does not let {what} be deleted ({explain(response)}){hint}"
+            )
         if response.status_code >= 400:
             raise failure(response, self._client.endpoint.host)
 

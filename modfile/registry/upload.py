@@ -60,6 +60,7 @@ class Upload:
         self._in_chunks = content.size > self._chunk
         self._session: str | None = None
         self._offset = 0
+        self._resumed = 0
         self._outcome: Outcome | None = None
         self._doubted = False
         self._chunks_refused = False
@@ -202,6 +203,8 @@ class Upload:
         self._save(left.fruitless + 1)
         self._meter.note(f"going on at byte {offset:,}")
         self._feed.pass_over(offset)
+        self._resumed = offset
+        self._meter.resume(offset)
         return True
 
     def _save(self, fruitless: int = 0) -> None:
@@ -231,6 +234,8 @@ class Upload:
 
     def _start_over(self) -> None:
         self._session, self._offset = None, 0
+        self._meter.resume(-self._resumed)
+        self._resumed = 0
         self._entry.forget()
 
     def _leave(self, mounter: Mounter, wrong: bool) -> None:

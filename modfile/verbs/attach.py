@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,7 @@ from ..kind import Kind
 from ..layout import Layout
 from ..manifest import MAX_MANIFEST, Manifest, describe
 from ..modelpack import CONFIG_TYPES, MAX_CONFIG, Layer, path_of
-from ..packer import Packer, Stamp, refuse_secrets
+from ..packer import Packer, Stamp, pickle_warnings, refuse_secrets
 from ..paths import check_plan, shown
 from ..progress import SILENT, Progress
 from ..store import Combined, InMemory, read
@@ -43,6 +43,7 @@ class Attached:
 
     content: Descriptor
     tally: Tally
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,14 +75,19 @@ class Attacher:
             ContentError: the artifact is not a model, or a path does not fit into it.
             WorkspaceError: a file cannot be packed, or looks like a secret.
         """
-        with self.target.writing() if isinstance(self.target, Layout) else nullcontext():
+        with self._writing():
             return self._attach(workspace, files, old, new)
+
+    def _writing(self) -> AbstractContextManager[None]:
+        return self.target.writing() if isinstance(self.target, Layout) else nullcontext()
 
     def _attach(
         self, workspace: Workspace, files: Sequence[tuple[WorkspaceFile, str]], old: Reference, new: Reference
     ) -> Attached:
+        check_plan([path for _, path in files])
         said, config = self._read(old)
-        refuse_secrets(workspace, [file for file, _ in files], self.allow_secrets)
+        refuse_secrets(workspace, under_both_names(files), self.allow_secrets)
+        warnings = pickle_warnings(workspace, [file for file, _ in files])
         packer = Packer(workspace, self.target, self.cache)
         added, tally = self._pack(packer, files)
         layers, diff_ids = list(said["layers"]), _diff_ids(config, said)
@@ -90,7 +96,8 @@ class Attacher:
         check_plan([path for layer in layers if (path := path_of(Descriptor.parse(layer)))])
         said["layers"] = layers
         config["modelfs"] = {**config.get("modelfs", {}), "type": "layers", "diffIds": diff_ids}
-        return self._finish(said, strictjson.dump(config), packer, new, tally)
+        attached = self._finish(said, strictjson.dump(config), packer, new, tally)
+        return dataclasses.replace(attached, warnings=tuple(warnings))
 
     def replace_config(self, data: bytes, old: Reference, new: Reference) -> Attached:
         """Put another config in the place of the artifact's, and let `new` point at the result.
@@ -98,9 +105,10 @@ class Attacher:
         Raises:
             ContentError: it is not a ModelPack config, or not one for as many layers.
         """
-        said, _ = self._read(old)
-        _diff_ids(configschema.check(data), said)
-        return self._finish(said, data, None, new, Tally())
+        with self._writing():
+            said, _ = self._read(old)
+            _diff_ids(configschema.check(data), said)
+            return self._finish(said, data, None, new, Tally())
 
     def _read(self, old: Reference) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return manifest and config as they are, all fields kept."""
@@ -160,6 +168,11 @@ def attached_path(file: str, destination_dir: str | None) -> str:
     if ".." in given.parts:
         raise UsageError(f"{shown(file)} lies above the working directory; say --destination-dir")
     return str(given)
+
+
+def under_both_names(files: Sequence[tuple[WorkspaceFile, str]]) -> list[WorkspaceFile]:
+    """Return the files as they were named and as they will be called: either name may tell a secret."""
+    return [dataclasses.replace(file, path=name) for file, path in files for name in dict.fromkeys((path, file.path))]
 
 
 def _insert(layer: Descriptor, layers: list[dict[str, Any]], diff_ids: list[str], *, force: bool) -> None:

@@ -12,11 +12,9 @@ from ..errors import WorkspaceError
 from ..layout import Layout
 from ..manifest import OCI_MANIFEST, Manifest, describe
 from ..modelpack import ARTIFACT_TYPE, CONFIG_TYPE, MODELFILE_ANNOTATION, format_time_ns
-from ..packer import Packer, Stamp, refuse_secrets
-from ..paths import shown
-from ..pickles import pickled
+from ..packer import Packer, Stamp, pickle_warnings, refuse_secrets
 from ..progress import SILENT, Outcome, Progress
-from ..selection import Selected, Selection, select
+from ..selection import Selected, select
 from ..store import InMemory
 from ..workers import CONCURRENCY, StoppableMeter, run_all
 from .copy import Tally
@@ -33,7 +31,6 @@ if TYPE_CHECKING:
     from ..store import Store
     from ..workspace import Workspace
 
-_SHOWN = 5
 _MAX_MODELFILE_ANNOTATION = 1 << 20
 
 
@@ -91,8 +88,9 @@ class Builder:
         selection = select(workspace, modelfile)
         if not selection.files:
             raise WorkspaceError(f"{modelfile.filename} chooses no file; an artifact needs at least one")
-        refuse_secrets(workspace, [chosen.file for chosen in selection.files], self.allow_secrets)
-        warnings = [*selection.warnings, *_pickle_warnings(workspace, selection)]
+        files = [chosen.file for chosen in selection.files]
+        refuse_secrets(workspace, files, self.allow_secrets)
+        warnings = [*selection.warnings, *pickle_warnings(workspace, files)]
         with self.target.writing() if isinstance(self.target, Layout) else nullcontext():
             digests, tally = self._store_files(Packer(workspace, self.target, self.cache), selection.files)
             said = self._say(modelfile)
@@ -114,13 +112,14 @@ class Builder:
         tally = Tally()
         order = sorted(range(len(files)), key=lambda i: -files[i].file.size)
 
-        def store(at: int, stop: Event) -> tuple[Digest, Outcome]:
+        def store(at: int, stop: Event) -> tuple[Digest, Outcome, int]:
             file = files[at].file
-            return packer.pack(file, StoppableMeter(self.progress.start(file.path, file.size), stop))
+            meter = StoppableMeter(self.progress.start(file.path, file.size), stop)
+            return *packer.pack(file, meter), meter.resumed
 
         done = dict(zip(order, run_all(order, store, self.concurrency), strict=True))
-        for at, (digest, outcome) in done.items():
-            tally.add(digest, files[at].file.size, outcome)
+        for at, (digest, outcome, resumed) in done.items():
+            tally.add(digest, files[at].file.size, outcome, resumed)
         return [done[at][0] for at in range(len(files))], tally
 
     def _store_bytes(self, data: bytes, media_type: str, tally: Tally | None) -> Descriptor:
@@ -149,16 +148,6 @@ class Builder:
         if given.reasoning:
             said["config"]["capabilities"] = said["config"].get("capabilities", {}) | {"reasoning": True}
         return said
-
-
-def _pickle_warnings(workspace: Workspace, selection: Selection) -> list[str]:
-    names = [shown(chosen.file.path) for chosen in selection.files if pickled(workspace, chosen.file)]
-    if not names:
-        return []
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return [
-        f"weights in pickle form run code when they are loaded: {', '.join(names[:_SHOWN])}{more}; prefer safetensors"
-    ]
 
 
 def _modelfile_annotation(modelfile: Modelfile, warnings: list[str]) -> dict[str, str]:

@@ -28,13 +28,13 @@ class Tally:
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._told: dict[Digest, tuple[int, Outcome]] = {}
+        self._told: dict[Digest, tuple[int, Outcome, int]] = {}
         self._clock = clock
         self._started = clock()
 
-    def add(self, digest: Digest, size: int, outcome: Outcome) -> None:
-        """Count a piece of content of so many bytes."""
-        self._told.setdefault(digest, (size, outcome))
+    def add(self, digest: Digest, size: int, outcome: Outcome, resumed: int = 0) -> None:
+        """Count a piece of content of so many bytes, some of which may have been there from an earlier command."""
+        self._told.setdefault(digest, (size, outcome, resumed))
 
     def update(self, other: Tally) -> None:
         """Count what another tally has as well."""
@@ -43,11 +43,16 @@ class Tally:
 
     def pieces(self, outcome: Outcome) -> int:
         """Return how many pieces of content had this outcome."""
-        return sum(told == outcome for _, told in self._told.values())
+        return sum(told == outcome for _, told, _ in self._told.values())
 
     def bytes(self, outcome: Outcome) -> int:
-        """Return how many bytes they have."""
-        return sum(size for size, told in self._told.values() if told == outcome)
+        """Return how many bytes they have, without those that were there from an earlier command."""
+        return sum(size - resumed for size, told, resumed in self._told.values() if told == outcome)
+
+    @property
+    def resumed(self) -> int:
+        """The bytes that were there from an earlier command."""
+        return sum(resumed for _, _, resumed in self._told.values())
 
     def to_json(self) -> dict[str, Any]:
         """Return the figures so far under stable keys; the rate is that of the bytes that moved."""
@@ -55,6 +60,8 @@ class Tally:
         said: dict[str, Any] = {
             name: {"Pieces": self.pieces(key), "Bytes": self.bytes(key)} for key, name in names.items()
         }
+        on = [resumed for _, _, resumed in self._told.values() if resumed]
+        said["Resumed"] = {"Pieces": len(on), "Bytes": sum(on)}
         seconds = self._clock() - self._started
         rate = self.bytes(Outcome.MOVED) / seconds if seconds else 0.0
         return said | {"Seconds": round(seconds, 3), "BytesPerSecond": round(rate)}
@@ -102,14 +109,14 @@ def _copy(
             _copy(child, source, target, tally, progress, concurrency, depth - 1)
     leaves = sorted((c for c in listed.values() if not is_manifest(c.media_type)), key=lambda c: -c.size)
 
-    def bring(content: Descriptor, stop: Event) -> Outcome:
+    def bring(content: Descriptor, stop: Event) -> tuple[Outcome, int]:
         meter = StoppableMeter(progress.start(label(content), content.size), stop)
         outcome = Outcome.SKIPPED if target.exists(content) else target.put(content, source, meter)
         meter.finish(outcome)
-        return outcome
+        return outcome, meter.resumed
 
-    for content, outcome in zip(leaves, run_all(leaves, bring, concurrency), strict=True):
-        tally.add(content.digest, content.size, outcome)
+    for content, (outcome, resumed) in zip(leaves, run_all(leaves, bring, concurrency), strict=True):
+        tally.add(content.digest, content.size, outcome, resumed)
     meter = progress.start(label(root), root.size)
     meter.finish(Outcome.SKIPPED if target.exists(root) else target.put(root, InMemory({root: data}), meter))
 

@@ -11,10 +11,11 @@ from ..errors import ContentError, NotFoundError
 from ..glob import Pattern
 from ..manifest import INDEX_TYPES, MAX_MANIFEST, Manifest
 from ..modelpack import Layer, layers_of
-from ..paths import check_plan, shown
+from ..paths import check_plan, listed
 from ..progress import SILENT, Outcome, Progress
-from ..store import Source, read
+from ..store import Combined, Source, read
 from ..workers import CONCURRENCY, StoppableMeter, run_all
+from .copy import Tally
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,7 +37,7 @@ class Extracted:
     content: Descriptor
     written: tuple[str, ...]
     unchanged: tuple[str, ...]
-    bytes: int
+    tally: Tally
 
 
 def extract(
@@ -44,7 +45,7 @@ def extract(
     source: Source,
     directory: Path,
     *,
-    patterns: Sequence[str] = (),
+    patterns: Sequence[str] | None = None,
     cache: DigestCache | None = None,
     backoff: Backoff | None = None,
     progress: Progress = SILENT,
@@ -66,30 +67,39 @@ def extract(
     if root.media_type in INDEX_TYPES:
         raise ContentError(f"{reference} is an index of several manifests; name one of them by its digest")
     plan = plan_files(Manifest.parse(read(source, root, MAX_MANIFEST)))
-    if patterns:
+    if patterns is not None:
         plan = _choose(plan, patterns, reference)
+    tally = Tally()
     with Destination(directory, backoff or Backoff(), cache) as destination:
-        destination.require(0)
+        destination.require(())
         right, missing = _compare(plan, destination, concurrency)
-        size = sum(plan[path].content.size for path in missing)
-        destination.require(size)
+        destination.require([plan[path].content for path in missing])
         for path in right:
             progress.start(path, plan[path].content.size).finish(Outcome.SKIPPED)
+            tally.add(plan[path].content.digest, plan[path].content.size, Outcome.SKIPPED)
+        # Content that several paths have comes once; the others get it from the first.
+        first = {plan[path].content.digest: path for path in reversed(missing)}
+        local = Combined((destination, source))
 
-        def write(path: str, stop: Event) -> None:
+        def write(path: str, stop: Event) -> int:
             content, metadata = plan[path].content, plan[path].metadata
             meter = StoppableMeter(progress.start(path, content.size), stop)
-            meter.finish(destination.write(path, content, source, metadata, meter))
+            whence = source if first[content.digest] == path else local
+            meter.finish(destination.write(path, content, whence, metadata, meter))
+            return meter.resumed
 
-        run_all(sorted(missing, key=lambda path: -plan[path].content.size), write, concurrency)
-    return Extracted(root, tuple(sorted(missing)), tuple(sorted(right)), size)
+        originals = sorted(first.values(), key=lambda path: -plan[path].content.size)
+        for path, resumed in zip(originals, run_all(originals, write, concurrency), strict=True):
+            tally.add(plan[path].content.digest, plan[path].content.size, Outcome.MOVED, resumed)
+        run_all([path for path in missing if path not in set(originals)], write, concurrency)
+    return Extracted(root, tuple(sorted(missing)), tuple(sorted(right)), tally)
 
 
 def _compare(plan: dict[str, Layer], destination: Destination, concurrency: int) -> tuple[list[str], list[str]]:
     """Tell the files that are right already from those that are not."""
 
     def look(path: str, stop: Event) -> bool:
-        return destination.holds(path, plan[path].content)
+        return destination.holds(path, plan[path].content, plan[path].metadata)
 
     found = dict(zip(plan, run_all(plan, look, concurrency), strict=True))
     return [path for path in plan if found[path]], [path for path in plan if not found[path]]
@@ -105,14 +115,9 @@ def _choose(plan: dict[str, Layer], patterns: Sequence[str], reference: Referenc
             pattern = Pattern.parse(text)
             matched = {path for path in plan if pattern.matches(path)}
         if not matched:
-            raise NotFoundError(f"{text!r} matches no file of {reference}, which has: {_listing(plan)}")
+            raise NotFoundError(f"{text!r} matches no file of {reference}, which has: {listed(sorted(plan), _LISTED)}")
         chosen |= matched
     return {path: layer for path, layer in plan.items() if path in chosen}
-
-
-def _listing(plan: dict[str, Layer]) -> str:
-    names = ", ".join(shown(path) for path in sorted(plan)[:_LISTED])
-    return f"{names} and {len(plan) - _LISTED} more" if len(plan) > _LISTED else names
 
 
 def plan_files(manifest: Manifest) -> dict[str, Layer]:

@@ -11,6 +11,7 @@ from ..modelpack import MAX_CONFIG, path_of
 from ..store import read
 
 if TYPE_CHECKING:
+    from ..content import Descriptor
     from ..reference import Reference
     from ..store import Source
 
@@ -22,8 +23,7 @@ def inspect(reference: Reference, source: Source) -> dict[str, Any]:
         NotFoundError: the source has nothing of that name.
         ContentError: it is not a manifest of a model.
     """
-    root = source.resolve(reference)
-    manifest = _manifest(reference, source)
+    root, manifest = _resolve(reference, source)
     said = modelconfig.parse(read(source, manifest.config, MAX_CONFIG))
     descriptor, config = said.get("descriptor", {}), said.get("config", {})
     return {
@@ -56,11 +56,12 @@ def inspect_config(reference: Reference, source: Source) -> dict[str, Any]:
         NotFoundError: the source has nothing of that name.
         ContentError: it is not a manifest of a model.
     """
-    return modelconfig.parse(read(source, _manifest(reference, source).config, MAX_CONFIG))
+    _, manifest = _resolve(reference, source)
+    return modelconfig.parse(read(source, manifest.config, MAX_CONFIG))
 
 
-def _manifest(reference: Reference, source: Source) -> Manifest:
+def _resolve(reference: Reference, source: Source) -> tuple[Descriptor, Manifest]:
     root = source.resolve(reference)
     if root.media_type in INDEX_TYPES:
         raise ContentError(f"{reference} is an index of several manifests, not a model; name one of them by its digest")
-    return Manifest.parse(read(source, root, MAX_MANIFEST))
+    return root, Manifest.parse(read(source, root, MAX_MANIFEST))

@@ -7,11 +7,13 @@ import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from ..errors import ModfileError, StoreError
+from ..errors import ContentError, ModfileError, StoreError
 from ..manifest import INDEX_TYPES, MAX_MANIFEST, Manifest, children, is_manifest
+from ..progress import SILENT
 from ..store import read
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from ..content import Descriptor, Digest
@@ -29,7 +31,13 @@ class Pruned:
     bytes: int = 0
 
 
-def prune(layout: Layout, *, remove_untagged: bool = True, dry_run: bool = False) -> Pruned:
+def prune(
+    layout: Layout,
+    *,
+    remove_untagged: bool = True,
+    dry_run: bool = False,
+    note: Callable[[str], None] = SILENT.note,
+) -> Pruned:
     """Remove untagged manifests, if asked, and then every blob that nothing of the index leads to.
 
     Waits until no other command is writing to the store, and holds off those that come. A manifest whose subject
@@ -41,18 +49,22 @@ def prune(layout: Layout, *, remove_untagged: bool = True, dry_run: bool = False
     pruned = Pruned()
     if not layout.root.exists():
         return pruned
-    with layout.collecting():
+    with layout.collecting(note):
         with layout.changing() as index:
-            needed = _collect_entries(layout, index, pruned, remove_untagged=remove_untagged)
+            needed, untagged = _collect_entries(layout, index, remove_untagged=remove_untagged)
+            pruned.manifests = sorted(untagged - needed)
             if dry_run:
                 index.undo()
             _sweep_partials(layout, pruned, dry_run=dry_run)
-        _sweep_blobs(layout, needed, pruned, dry_run=dry_run)
+            # What is no manifest goes first: on a full disk the index could not be written else.
+            _sweep_blobs(layout, needed | untagged, pruned, dry_run=dry_run)
+        _sweep_blobs(layout, needed | set(pruned.blobs), pruned, dry_run=dry_run)
+    pruned.blobs.sort()
     return pruned
 
 
-def _collect_entries(layout: Layout, index: Index, pruned: Pruned, *, remove_untagged: bool) -> set[Digest]:
-    """Take out of the index what is not needed; return the digests of what is."""
+def _collect_entries(layout: Layout, index: Index, *, remove_untagged: bool) -> tuple[set[Digest], set[Digest]]:
+    """Take out of the index what is not needed; return the digests of what is, and of the manifests that are not."""
     needed: set[Digest] = set()
     untagged = []
     for entry in index:
@@ -66,25 +78,30 @@ def _collect_entries(layout: Layout, index: Index, pruned: Pruned, *, remove_unt
             _mark(layout, content, needed, str(content.digest))
     for content in untagged:
         index.remove_untagged(content)
-    pruned.manifests = sorted({content.digest for content in untagged} - needed)
-    return needed
+    return needed, {content.digest for content in untagged}
 
 
 def _mark(layout: Layout, content: Descriptor, needed: set[Digest], name: str) -> None:
+    """Mark a manifest, and all that it leads to."""
     pending = [content]
     while pending:
         content = pending.pop()
         if content.digest in needed:
             continue
         needed.add(content.digest)
-        if is_manifest(content.media_type):
-            try:
-                pending += children(content.media_type, read(layout, content, MAX_MANIFEST))
-            except ModfileError as error:
-                raise StoreError(
-                    f"nothing was removed, because {name} cannot be read ({error}); "
-                    f"take it away with `modfile rm` or bring it anew, then prune"
-                ) from error
+        try:
+            if not is_manifest(content.media_type):
+                raise ContentError(f"what {content.media_type} leads to is not known")
+            found = children(content.media_type, read(layout, content, MAX_MANIFEST))
+        except ModfileError as error:
+            raise StoreError(
+                f"nothing was removed, because {name} cannot be read ({error}); "
+                f"take it away with `modfile rm` or bring it anew, then prune"
+            ) from error
+        if content.media_type in INDEX_TYPES:
+            pending += found
+        else:
+            needed.update(leaf.digest for leaf in found)
 
 
 def _subject(layout: Layout, content: Descriptor) -> Digest | None:
@@ -128,4 +145,3 @@ def _sweep_blobs(layout: Layout, needed: set[Digest], pruned: Pruned, *, dry_run
             layout.remove_blob(digest)
         pruned.blobs.append(digest)
         pruned.bytes += status.st_size
-    pruned.blobs.sort()

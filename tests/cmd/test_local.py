@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 REF = "r.io/llm/tiny:v1"
+TALLY = ["Moved", "Skipped", "Mounted", "Resumed", "Seconds", "BytesPerSecond"]
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}\n")
 
 
@@ -66,9 +67,9 @@ def test_inspect_has_modctls_keys(modfile, model):
         (["generate", "--overwrite", "--json"], ["Path"]),
         (
             ["build", "-t", REF, "--json"],
-            ["Digest", "References", "Layers", "Moved", "Skipped", "Mounted", "Seconds", "BytesPerSecond"],
+            ["Digest", "References", "Layers", *TALLY],
         ),
-        (["extract", REF, "-o", "out", "--json"], ["Directory", "Digest", "Bytes", "Written", "Unchanged"]),
+        (["extract", REF, "-o", "out", "--json"], ["Reference", "Digest", "Directory", "Written", "Unchanged", *TALLY]),
         (["prune", "--json"], ["DryRun", "Bytes", "Partials", "Manifests", "Blobs"]),
         (["version", "--json"], ["Version", "Python", "Platform"]),
     ],
@@ -298,3 +299,89 @@ def test_an_interrupt_ends_with_130_and_leaves_the_store_whole(tmp_path, model):
     assert program("ls").stdout.splitlines()[1:] == []
     assert program("prune").returncode == 0
     assert list(ingest.iterdir()) == []
+
+
+def test_what_has_no_pattern_is_not_everything(modfile, model):
+    modfile("build", "-t", REF)
+    for nothing in ("", ",", ",,"):
+        assert "'**' is every file" in modfile("fetch", REF, "-o", "out", "--patterns", nothing, exit_code=2).stderr
+
+
+def test_of_several_to_remove_that_depend_on_each_other_none_goes_if_one_is_missing(modfile, model):
+    digest = modfile("build", "-t", REF).stdout.strip()
+    modfile("rm", f"r.io/llm/tiny@{digest}", "r.io/llm/tiny:v9", exit_code=3)
+    assert len(modfile("ls").stdout.splitlines()) == 2
+    modfile("rm", f"r.io/llm/tiny@{digest}", REF)
+    assert len(modfile("ls").stdout.splitlines()) == 1
+
+
+def test_names_that_other_tools_wrote_can_be_used(modfile, model, tmp_path):
+    modfile("build", "-t", REF)
+    store = tmp_path / "storage/store"
+    subprocess.run(["skopeo", "copy", "-q", f"oci:{store}:{REF}", f"oci:{store}:short"], check=True, timeout=60)
+    modfile("tag", "short", "x:y")
+    modfile("rm", "short")
+    assert modfile("ls").stdout.count("short") == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--storage-dir", "", "ls"], "empty"),
+        (["login", "http://r.io", "-u", "x", "-p", "y"], "host name"),
+        (["logout", "bad host"], "host name"),
+        (["login", "r.io", "-u", "x", "-p", "y", "--password-stdin"], "exclude each other"),
+        (["upload", "run.py", "--repo", "r.io/a:v1"], "names a tag"),
+        (["ls", "--remote", "r.io/a:v1"], "names a tag"),
+        (["attach", "../x.json", "-s", "a", "-t", "b"], "--destination-dir"),
+        (["push", "r.io/a", "--limit-rate", "fast"], "fast"),
+        (["push", "r.io/a", "--limit-rate", "0"], "0"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_before_anything_is_done(modfile, model, tmp_path, arguments, expected):
+    (tmp_path / "x.json").write_text("{}")
+    assert expected in modfile(*arguments, exit_code=2).stderr
+
+
+@pytest.mark.parametrize("text", ["concurrency = 0", "concurrency = -5", "concurrency = 1000"])
+def test_a_concurrency_that_makes_no_sense_is_refused_where_it_is_said(modfile, tmp_path, text):
+    (tmp_path / "config.toml").write_text(f"[registry.'r.io']\n{text}\n")
+    assert "config.toml" in modfile("--config", tmp_path / "config.toml", "ls", exit_code=2).stderr
+
+
+def test_odd_config_files_are_refused(modfile, tmp_path):
+    os.mkfifo(tmp_path / "fifo")
+    assert "not a file" in modfile("--config", tmp_path / "fifo", "ls", exit_code=2).stderr
+    (tmp_path / "deep").write_text("a = " + "[" * 5000)
+    modfile("--config", tmp_path / "deep", "ls", exit_code=2)
+    (tmp_path / "url").write_text("[registry.'http://r.io/']\n")
+    assert "host name" in modfile("--config", tmp_path / "url", "ls", exit_code=2).stderr
+
+
+def test_wrong_usage_is_one_line_of_the_process():
+    done = program("build", "--bogus")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: No such option")
+    assert done.stderr.endswith("see modfile build --help\n")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_result_that_cannot_be_written_is_an_error():
+    with Path("/dev/full").open("w") as full:
+        code = "from modfile_cmd.main import main; main()"
+        done = subprocess.run([sys.executable, "-c", code, "version"], stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 1
+    assert "No space left" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_closed_stdout_is_no_traceback():
+    code = "from modfile_cmd.main import main; main()"
+    command = f"'{sys.executable}' -c '{code}' ls >&-"
+    assert "Traceback" not in subprocess.run(command, shell=True, stderr=subprocess.PIPE, text=True).stderr
+
+
+def test_debug_lines_have_no_urls_with_what_lets_a_reader_in(modfile, model, registry):
+    done = program("--log-level", "debug", "upload", "run.py", "--repo", f"{registry.host}/debug/x")
+    assert done.returncode == 0
+    assert "_state" not in done.stderr

@@ -45,7 +45,7 @@ def test_what_is_there_is_skipped_and_said_to_be(modfile, model, ref, tmp_path):
     assert (first["Moved"]["Pieces"], first["Skipped"]["Pieces"]) == (6, 0)
     again = modfile("push", ref, "--json")
     said = json.loads(again.stdout)
-    assert list(said) == ["Reference", "Digest", "Moved", "Skipped", "Mounted", "Seconds", "BytesPerSecond"]
+    assert list(said) == ["Reference", "Digest", "Moved", "Skipped", "Mounted", "Resumed", "Seconds", "BytesPerSecond"]
     assert (said["Moved"], said["Skipped"]["Pieces"]) == ({"Pieces": 0, "Bytes": 0}, 6)
     assert "6 already there" in again.stderr
     assert "6 already there" in modfile("pull", ref).stderr

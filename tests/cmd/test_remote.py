@@ -70,6 +70,7 @@ def test_pull_writes_the_files_too(modfile, model, pushed, tmp_path):
         "Moved",
         "Skipped",
         "Mounted",
+        "Resumed",
         "Seconds",
         "BytesPerSecond",
         "Directory",
@@ -216,3 +217,45 @@ def test_a_manifest_is_removed_from_the_registry(modfile, model, pushed):
     assert modfile("rm", "--remote", by_digest).stdout == f"{by_digest}\n"
     modfile("inspect", "--remote", pushed, exit_code=3)
     modfile("rm", "--remote", by_digest, exit_code=3)
+
+
+def test_what_only_reads_the_registry_needs_no_storage(modfile, model, pushed, tmp_path):
+    for arguments in (
+        ["inspect", "--remote", pushed],
+        ["ls", "--remote", pushed.removesuffix(":v1")],
+        ["pull", pushed, "--extract-from-remote", "--extract-dir", "out"],
+        ["build", "-t", pushed, "--output-remote"],
+    ):
+        modfile("--storage-dir", "/proc/no/such/place", *arguments)
+
+
+def test_the_same_bytes_are_sent_once(modfile, model, ref):
+    for name in ("a.json", "b.json", "c.json"):
+        Path(name).write_bytes(b"0" * 100_000)
+    (model / "README.md").write_text("unlike any other")
+    said = json.loads(modfile("build", "-t", ref, "--output-remote", "--json").stdout)
+    assert said["Layers"] == 8
+    assert said["Moved"]["Pieces"] == 7  # five files, the three that are one, and the config
+    assert said["Moved"]["Bytes"] < 200_000
+
+
+def test_a_hostile_name_does_not_drive_the_terminal(modfile, model, ref, tmp_path):
+    import dataclasses
+    import subprocess
+    import sys
+
+    from modfile.layout import Layout
+    from modfile.manifest import OCI_MANIFEST, Manifest
+    from modfile.reference import Reference
+
+    layout = Layout(tmp_path / "storage/store")
+    layer = layout.add_bytes(b"x" * 3_000_000, "application/vnd.cncf.model.weight.v1.raw")
+    layer = dataclasses.replace(layer, annotations={"org.cncf.model.filepath": "\x1b]0;PWNED\x07\x1b[2Jw"})
+    config = layout.add_bytes(b"{}", "application/vnd.cncf.model.config.v1+json")
+    manifest = Manifest(OCI_MANIFEST, config, (layer,)).to_bytes()
+    layout.tag(layout.add_bytes(manifest, OCI_MANIFEST), Reference.parse(ref))
+    modfile("push", ref)
+    forget(tmp_path)
+    command = f"'{sys.executable}' -c 'from modfile_cmd.main import main; main()' pull {ref} --limit-rate 4M"
+    subprocess.run(["script", "-qec", command, str(tmp_path / "typescript")], check=True, stdout=subprocess.DEVNULL)
+    assert b"PWNED\x07" not in (tmp_path / "typescript").read_bytes()

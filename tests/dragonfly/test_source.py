@@ -161,6 +161,9 @@ class Log:
         self.pieces.append((label, size, []))
         return self
 
+    def resume(self, amount):
+        pass
+
     def advance(self, amount):
         self.pieces[-1][2].append(amount)
 

@@ -139,7 +139,7 @@ class Worker:
         own = name not in _SHARED
 
         def untag() -> str:
-            self._layout.untag(name)
+            self._layout.untag([name])
             return ""
 
         self._run("rm", untag, name if own else None)

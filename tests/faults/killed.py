@@ -63,7 +63,7 @@ class Trial:
         make_artifact(self.layout, _MOVED, {"a.bin": b"before", "b.bin": b"shared"})
         self.new = make_artifact(self.far, _NEW, {"a.bin": _LARGE, "b.bin": b"shared", "c/d.bin": b""})
         self.large = make_artifact(self.layout, _NEW, {"a.bin": _LARGE, "x/y.bin": b"shared"})
-        self.layout.untag(_NEW)
+        self.layout.untag([_NEW])
         self.model.mkdir()
         (self.model / "weights.bin").write_bytes(_LARGE[:-1])
         (self.model / "Modelfile").write_text("NAME killed\nMODEL *.bin\n")
@@ -111,7 +111,7 @@ class Trial:
 
     def untag(self) -> None:
         if any(entry.reference == _MOVED for entry in self.layout.entries()):
-            self.layout.untag(_MOVED)
+            self.layout.untag([_MOVED])
 
     def untagged(self) -> None:
         assert all(entry.reference != _MOVED for entry in self.layout.entries())

@@ -88,7 +88,7 @@ def test_what_is_looked_at_after_a_kill_can_be_wrong(tmp_path):
         trial.check()
     blob.write_bytes(b"shared")
     trial.check()
-    trial.layout.untag(Reference("faults.test", "faults/killed", "old"))
+    trial.layout.untag([Reference("faults.test", "faults/killed", "old")])
     with pytest.raises(AssertionError, match="a tag is lost"):
         trial.check()
 

@@ -34,7 +34,7 @@ def test_what_lost_its_tag_stays_as_an_untagged_manifest_of_its_repository():
 def test_an_untagged_manifest_that_is_tagged_again_is_listed_once():
     index = Index.empty()
     index.tag(ONE, V1)
-    index.untag("r.io/a/b:v1", keep=True)
+    index.untag(V1)
     index.tag(ONE, V2)
     assert names(index) == [("r.io/a/b:v2", "r.io/a/b", ONE.digest)]
 
@@ -43,7 +43,7 @@ def test_of_two_tags_one_taken_away_leaves_the_other_alone():
     index = Index.empty()
     index.tag(ONE, V1)
     index.tag(ONE, V2)
-    index.untag("r.io/a/b:v1", keep=True)
+    index.untag(V1)
     assert names(index) == [("r.io/a/b:v2", "r.io/a/b", ONE.digest)]
 
 
@@ -81,14 +81,14 @@ def test_removing_a_digest_removes_all_of_its_names_in_the_repository_only():
     other = Reference.parse("other.io/a:v1")
     for reference in (V1, V2, other):
         index.tag(ONE, reference)
-    assert index.remove("r.io/a/b", ONE) == 2
+    index.remove(V1.at(ONE.digest))
     assert names(index) == [("other.io/a:v1", "other.io/a", ONE.digest)]
 
 
 def test_the_untagged_are_marked_with_their_repository():
     index = Index.empty()
     index.tag(ONE, V1)
-    index.untag("r.io/a/b:v1", keep=True)
+    index.untag(V1)
     assert json.loads(index.to_bytes())["manifests"][0]["annotations"] == {REPOSITORY: "r.io/a/b"}
 
 

@@ -234,7 +234,7 @@ def test_an_index_that_fails_to_be_changed_stays_as_it_was(layout):
 
     def change_and_fail():
         with layout.changing() as index:
-            index.untag("r.io/a/b:v1", keep=False)
+            index.untag(REF)
             raise RuntimeError
 
     with pytest.raises(RuntimeError):

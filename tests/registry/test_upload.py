@@ -395,6 +395,9 @@ def test_a_meter_that_raises_stops_the_upload(fake, source):
         pass
 
     class Stopping(CountingMeter):
+        def resume(self, amount):
+            pass
+
         def advance(self, amount):
             raise Stop
 

@@ -48,6 +48,9 @@ def counted(self, session):
     left[0] or die()
 uploads.Entry.save = counted
 class Meter:
+    def resume(self, amount):
+        pass
+
     def advance(self, amount):
         sent[0] += amount
         sent[0] < int(most) or die()
@@ -261,6 +264,9 @@ def test_an_interrupt_leaves_what_can_be_gone_on_with(fake, journal, source, err
     content = source.add(os.urandom(4 * MIB))
 
     class Interrupted(CountingMeter):
+        def resume(self, amount):
+            pass
+
         def advance(self, amount):
             super().advance(amount)
             if self.done > 2 * MIB:
@@ -466,6 +472,9 @@ def test_the_same_blob_is_uploaded_once_and_the_other_waits(fake, journal, sourc
     go_on = threading.Event()
 
     class Holding(CountingMeter):
+        def resume(self, amount):
+            pass
+
         def advance(self, amount):
             super().advance(amount)
             assert go_on.wait(10) or self.done <= MIB
@@ -515,6 +524,9 @@ def test_waiting_can_be_stopped(fake, journal, source):
         pass
 
     class Stopping(CountingMeter):
+        def resume(self, amount):
+            pass
+
         def advance(self, amount):
             raise Stop
 

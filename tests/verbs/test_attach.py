@@ -112,7 +112,7 @@ def test_a_path_that_could_not_be_extracted_is_refused(layout, attach, path):
 def test_a_secret_is_refused_unless_it_is_allowed(attach):
     with pytest.raises(WorkspaceError, match="--allow-secret"):
         attach(".netrc", b"machine x login y password z")
-    attach(".netrc", b"machine x login y password z", allow_secrets=[".netrc"])
+    attach(".netrc", b"machine x login y password z", allow_secrets=["**/.netrc", ".netrc"])
 
 
 @pytest.mark.parametrize(
@@ -188,3 +188,26 @@ def test_what_is_named_must_be_a_regular_file(tmp_path):
         named_file(tmp_path)
     with pytest.raises(WorkspaceError, match="not a regular file"):
         named_file(Path("/dev/null"))
+
+
+def test_a_secret_is_told_by_where_it_was_and_by_where_it_goes(layout, tmp_path):
+    (tmp_path / ".aws").mkdir()
+    (tmp_path / ".aws/config").write_text("x")
+    (tmp_path / "plain").write_text("x")
+    attacher = Attacher(layout, layout, STAMP)
+    for file, path in ((".aws/config", "config"), ("plain", ".aws/config")):
+        with pytest.raises(WorkspaceError, match=r"\.aws"):
+            attacher.attach(Workspace(tmp_path), [(named_file(tmp_path / file), path)], OLD, NEW)
+
+
+def test_two_files_of_one_path_are_refused_even_by_force(layout, tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "f").write_text(name)
+    files = [(named_file(tmp_path / name / "f"), "x/f") for name in ("a", "b")]
+    with pytest.raises(ContentError, match="x/f"):
+        Attacher(layout, layout, STAMP, force=True).attach(Workspace(tmp_path), files, OLD, NEW)
+
+
+def test_weights_in_pickle_form_are_warned_of(attach):
+    assert "pickle" in attach("pytorch_model.bin", b"\x80\x02}q\x00.").warnings[0]

@@ -30,7 +30,6 @@ REPRODUCIBLE = Stamp.of(NOW, no_creation_time=True)
 @pytest.fixture
 def storage(tmp_path):
     storage = Storage(tmp_path / "storage")
-    storage.prepare()
     yield storage
     storage.close()
 

@@ -1,18 +1,23 @@
 import dataclasses
 import json
 import os
+import shutil
 import stat
+import threading
 
 import pytest
 
 from modfile import modelfile
 from modfile.content import Descriptor, Digest
 from modfile.errors import ContentError, DestinationError, NotFoundError, VerificationError
+from modfile.layout import Layout
 from modfile.manifest import OCI_INDEX, OCI_MANIFEST, Manifest
 from modfile.modelpack import ARTIFACT_TYPE, CONFIG_TYPE
 from modfile.packer import Stamp
+from modfile.progress import Outcome
 from modfile.reference import Reference
 from modfile.storage import Storage
+from modfile.store import Combined
 from modfile.verbs.build import Builder
 from modfile.verbs.extract import extract
 from modfile.workspace import Workspace
@@ -35,7 +40,6 @@ def model(tmp_path, storage):
     (directory / "run.py").chmod(0o750)
     os.utime(directory / "run.py", ns=(0, 1_600_000_000_000_000_001))
     text = modelfile.load(directory / "Modelfile")
-    storage.prepare()
     Builder(storage.layout, STAMP).build(Workspace(directory), text, [REF])
     return directory
 
@@ -265,3 +269,79 @@ def test_two_files_of_the_same_content_are_both_written(storage, out):
     artifact(storage, *((f"d/{number}", b"same") for number in range(20)), ("empty1", b""), ("empty2", b""))
     extract(REF, storage.layout, out)
     assert all((out / "d" / str(number)).read_bytes() == b"same" for number in range(20))
+
+
+def test_no_pattern_is_every_file_but_an_empty_list_of_them_is_none(storage, model, out):
+    assert extract(REF, storage.layout, out, patterns=[]).written == ()
+    assert len(extract(REF, storage.layout, out, patterns=None).written) == 5
+
+
+def test_mode_and_time_of_a_file_that_is_right_are_put_right(storage, model, out):
+    extract(REF, storage.layout, out)
+    (out / "run.py").chmod(0o600)
+    os.utime(out / "run.py", ns=(0, 5))
+    assert extract(REF, storage.layout, out).written == ()
+    status = (out / "run.py").stat()
+    assert (stat.S_IMODE(status.st_mode), status.st_mtime_ns) == (0o750, 1_600_000_000_000_000_001)
+
+
+def test_metadata_without_a_mode_gives_the_usual_one(storage, out):
+    artifact(storage, ("x", b"data", {"size": 4}))
+    extract(REF, storage.layout, out)
+    assert stat.S_IMODE((out / "x").stat().st_mode) == 0o644
+
+
+def test_the_same_content_under_two_paths_is_read_once(storage, out):
+    artifact(storage, ("a", b"same" * 1000), ("d/b", b"same" * 1000), ("c", b"other"))
+    opened = []
+
+    class Watching(type(storage.layout)):
+        def open(self, content, start=0):
+            opened.append(content.digest)
+            return super().open(content, start)
+
+    extract(REF, Watching(storage.layout.root), out)
+    assert (out / "a").read_bytes() == (out / "d/b").read_bytes() == b"same" * 1000
+    assert opened.count(Digest.of(b"same" * 1000)) == 1
+
+
+def test_several_commands_write_into_one_directory_at_once(storage, model, out):
+    errors = []
+
+    def run():
+        try:
+            for _ in range(15):
+                (out / "run.py").unlink(missing_ok=True)
+                extract(REF, storage.layout, out)
+        except Exception as error:
+            errors.append(error)
+
+    out.mkdir()
+    threads = [threading.Thread(target=run) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    assert not [path for path in out.parent.iterdir() if "partial" in path.name]
+
+
+def test_what_an_earlier_try_left_counts_as_room(storage, out, tmp_path):
+    data = os.urandom(3 << 20)
+    artifact(storage, ("big", data))
+    staging = tmp_path / ".out.modfile-partial"
+    staging.mkdir(mode=0o700)
+    (staging / f"sha256-{Digest.of(data).hex}").write_bytes(data[: 2 << 20])
+    done = extract(REF, storage.layout, out)
+    assert (done.tally.resumed, done.tally.bytes(Outcome.MOVED)) == (2 << 20, 1 << 20)
+    assert not staging.exists()
+
+
+def test_a_truncated_blob_nearby_is_fetched_from_further_away(storage, model, out, tmp_path):
+    whole = Layout(tmp_path / "whole")
+    shutil.copytree(storage.layout.root, whole.root)
+    blob = storage.layout.blob_path(Digest.of((model / "run.py").read_bytes()))
+    blob.chmod(0o600)
+    blob.write_bytes(b"cut")
+    extract(REF, Combined((storage.layout, whole)), out)
+    assert (out / "run.py").read_bytes() == (model / "run.py").read_bytes()

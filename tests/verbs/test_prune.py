@@ -39,7 +39,7 @@ def test_what_a_tag_needs_stays_and_the_rest_goes(layout):
     artifact(layout, "one", V1)
     kept = blobs(layout)
     artifact(layout, "two", V2)
-    layout.untag(V2)
+    layout.untag([V2])
     done = prune(layout)
     assert blobs(layout) == kept
     assert len(done.blobs) == 3
@@ -49,7 +49,7 @@ def test_what_a_tag_needs_stays_and_the_rest_goes(layout):
 
 def test_untagged_manifests_stay_if_asked(layout):
     artifact(layout, "one", V1)
-    layout.untag(V1)
+    layout.untag([V1])
     before = blobs(layout)
     assert prune(layout, remove_untagged=False).blobs == []
     assert blobs(layout) == before
@@ -57,7 +57,7 @@ def test_untagged_manifests_stay_if_asked(layout):
 
 def test_a_dry_run_says_the_same_and_removes_nothing(layout):
     artifact(layout, "one", V1)
-    layout.untag(V1)
+    layout.untag([V1])
     (layout.root / "ingest" / "sha256-left").write_bytes(b"x" * 5000)
     before, index = blobs(layout), (layout.root / "index.json").read_bytes()
     said = prune(layout, dry_run=True)
@@ -89,7 +89,7 @@ def test_a_referrer_of_what_stays_stays_and_goes_with_it(layout):
     before = blobs(layout)
     prune(layout)
     assert blobs(layout) == before
-    layout.untag(V1)
+    layout.untag([V1])
     prune(layout)
     assert blobs(layout) == set()
     assert layout.entries() == ()
@@ -142,10 +142,34 @@ def test_a_blob_named_by_two_artifacts_goes_with_the_last(layout):
     manifest = Manifest.parse(layout.blob_path(one.digest).read_bytes())
     data = dataclasses.replace(manifest, annotations={"other": "1"}).to_bytes()
     layout.tag(layout.add_bytes(data, OCI_MANIFEST), V2)
-    layout.untag(V1)
+    layout.untag([V1])
     prune(layout)
     assert layout.exists(manifest.layers[0])
     assert isinstance(manifest.layers[0], Descriptor)
-    layout.untag(V2)
+    layout.untag([V2])
     prune(layout)
     assert not layout.exists(manifest.layers[0])
+
+
+@pytest.mark.parametrize("where", ["entry", "child"])
+def test_nothing_is_removed_while_it_is_not_known_what_something_leads_to(layout, where):
+    layer = layout.add_bytes(b"a layer of it", "a/b")
+    unknown = layout.add_bytes(dump({"blobs": [layer.to_json()]}), "application/vnd.future.manifest.v9+json")
+    if where == "child":
+        index = dump({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [unknown.to_json()]})
+        unknown = layout.add_bytes(index, OCI_INDEX)
+    layout.tag(unknown, V1)
+    with pytest.raises(StoreError, match=r"nothing was removed.*vnd\.future\.manifest"):
+        prune(layout)
+    assert layout.exists(layer)
+
+
+def test_who_prunes_is_told_that_there_is_something_to_wait_for(layout):
+    notes = []
+    with layout.writing():
+        thread = threading.Thread(target=lambda: prune(layout, note=notes.append))
+        thread.start()
+        while not notes:
+            time.sleep(0.01)
+    thread.join(10)
+    assert "waiting" in notes[0]
