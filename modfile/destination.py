@@ -61,8 +61,11 @@ class Destination:
         return self
 
     def __exit__(self, *error: object) -> None:
-        if self._staging:
-            self._staging.close()
+        # Opened if only to take away what a killed command left of it.
+        if self._staging is None and not Staging.is_beside(self.root):
+            return
+        with suppress(OSError):
+            self._open_staging().close()
 
     def require(self, contents: Iterable[Descriptor]) -> None:
         """Make the directory, and see whether what is to come of so much content fits on its disk.
@@ -229,6 +232,10 @@ def _scratch(content: Descriptor) -> str:
     return f"{content.digest.algorithm}-{content.digest.hex}"
 
 
+def _beside(resolved: Path) -> Path:
+    return resolved.with_name(f".{resolved.name}.modfile-partial")
+
+
 class Staging:
     """A directory for content under way, on the same disk as the files that it becomes."""
 
@@ -247,10 +254,16 @@ class Staging:
         resolved = root.resolve()
         if resolved.name:
             try:
-                return cls._open(resolved.with_name(f".{resolved.name}.modfile-partial"), resolved, beside=True)
+                return cls._open(_beside(resolved), resolved, beside=True)
             except OSError:
                 pass  # not ours to write, or on another disk
         return cls._open(resolved / ".modfile-partial", resolved, beside=False)
+
+    @staticmethod
+    def is_beside(root: Path) -> bool:
+        """Tell whether there is a staging directory beside a directory."""
+        resolved = root.resolve()
+        return bool(resolved.name) and _beside(resolved).is_dir()
 
     @classmethod
     def _open(cls, path: Path, root: Path, *, beside: bool) -> Staging:

@@ -57,8 +57,6 @@ class ConfigFile:
             UsageError: it cannot be read, or says something that has no meaning.
         """
         try:
-            if path.exists() and not path.is_file():
-                raise UsageError(f"the config file {path} is not a file")
             with path.open("rb") as file:
                 value = tomllib.loads(file.read(_LARGEST_FILE).decode())
         except FileNotFoundError:

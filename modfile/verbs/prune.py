@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -13,7 +15,7 @@ from ..progress import SILENT
 from ..store import read
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from ..content import Descriptor, Digest
@@ -49,22 +51,72 @@ def prune(
     pruned = Pruned()
     if not layout.root.exists():
         return pruned
+    sweep = _Sweep(layout, pruned, dry_run=dry_run)
     with layout.collecting(note):
-        with layout.changing() as index:
-            needed, untagged = _collect_entries(layout, index, remove_untagged=remove_untagged)
-            pruned.manifests = sorted(untagged - needed)
-            if dry_run:
-                index.undo()
-            _sweep_partials(layout, pruned, dry_run=dry_run)
-            # What is no manifest goes first: on a full disk the index could not be written else.
-            _sweep_blobs(layout, needed | untagged, pruned, dry_run=dry_run)
-        _sweep_blobs(layout, needed | set(pruned.blobs), pruned, dry_run=dry_run)
+        try:
+            needed = sweep.index(remove_untagged=remove_untagged)
+        except StoreError as error:
+            if not (isinstance(error.__cause__, OSError) and error.__cause__.errno == errno.ENOSPC):
+                raise
+            # The disk is too full for the index to be written anew: what hangs on untagged manifests makes room.
+            needed = sweep.index(remove_untagged=remove_untagged, leaves_first=True)
+        sweep.blobs(needed)
     pruned.blobs.sort()
     return pruned
 
 
-def _collect_entries(layout: Layout, index: Index, *, remove_untagged: bool) -> tuple[set[Digest], set[Digest]]:
-    """Take out of the index what is not needed; return the digests of what is, and of the manifests that are not."""
+class _Sweep:
+    """Removes what is not needed, or counts it only."""
+
+    def __init__(self, layout: Layout, pruned: Pruned, *, dry_run: bool) -> None:
+        self._layout = layout
+        self._pruned = pruned
+        self._dry_run = dry_run
+
+    def index(self, *, remove_untagged: bool, leaves_first: bool = False) -> set[Digest]:
+        """Take untagged manifests out of the index; return the digests of what is needed.
+
+        What nothing led to before goes first, since the index takes room to be written.
+        """
+        with self._layout.changing() as index:
+            needed, untagged = _collect_entries(self._layout, index, remove_untagged=remove_untagged)
+            self._pruned.manifests = sorted({content.digest for content in untagged} - needed)
+            if self._dry_run:
+                index.undo()
+            self.partials()
+            self.blobs(needed | ({c.digest for c in untagged} if leaves_first else _reached(self._layout, untagged)))
+        return needed
+
+    def blobs(self, spared: set[Digest]) -> None:
+        """Remove all blobs but some."""
+        done = set(self._pruned.blobs)
+        for digest, status in self._layout.blobs():
+            if digest in spared or digest in done:
+                continue
+            if not self._dry_run:
+                self._layout.remove_blob(digest)
+            self._pruned.blobs.append(digest)
+            self._pruned.bytes += status.st_size
+
+    def partials(self) -> None:
+        """Remove content that nobody is bringing any more."""
+        for path, status in self._layout.partials():
+            if self._dry_run or _remove_dead(path):
+                self._pruned.partials += 1
+                self._pruned.bytes += status.st_blocks * 512
+
+
+def _reached(layout: Layout, contents: Sequence[Descriptor]) -> set[Digest]:
+    """Return the digests of manifests and of all that they lead to, as far as they can be read."""
+    reached: set[Digest] = set()
+    for content in contents:
+        with suppress(StoreError):
+            _mark(layout, content, reached, str(content.digest))
+    return reached
+
+
+def _collect_entries(layout: Layout, index: Index, *, remove_untagged: bool) -> tuple[set[Digest], list[Descriptor]]:
+    """Take out of the index what is not needed; return the digests of what is, and the manifests that are not."""
     needed: set[Digest] = set()
     untagged = []
     for entry in index:
@@ -78,7 +130,7 @@ def _collect_entries(layout: Layout, index: Index, *, remove_untagged: bool) -> 
             _mark(layout, content, needed, str(content.digest))
     for content in untagged:
         index.remove_untagged(content)
-    return needed, {content.digest for content in untagged}
+    return needed, untagged
 
 
 def _mark(layout: Layout, content: Descriptor, needed: set[Digest], name: str) -> None:
@@ -114,13 +166,6 @@ def _subject(layout: Layout, content: Descriptor) -> Digest | None:
     return subject.digest if subject else None
 
 
-def _sweep_partials(layout: Layout, pruned: Pruned, *, dry_run: bool) -> None:
-    for path, status in layout.partials():
-        if dry_run or _remove_dead(path):
-            pruned.partials += 1
-            pruned.bytes += status.st_blocks * 512
-
-
 def _remove_dead(path: Path) -> bool:
     """Remove a partial unless somebody holds its lock."""
     try:
@@ -135,13 +180,3 @@ def _remove_dead(path: Path) -> bool:
     finally:
         os.close(fd)
     return True
-
-
-def _sweep_blobs(layout: Layout, needed: set[Digest], pruned: Pruned, *, dry_run: bool) -> None:
-    for digest, status in layout.blobs():
-        if digest in needed:
-            continue
-        if not dry_run:
-            layout.remove_blob(digest)
-        pruned.blobs.append(digest)
-        pruned.bytes += status.st_size

@@ -72,7 +72,7 @@ def dragonfly(daemon, vanish, repository, directory):
 def write(source, content, root, attempts=1, meter=SILENT) -> bytes:
     """Bring content into a file as an extraction does; return what is in it."""
     destination = Destination(root / "out", Backoff(attempts=attempts, sleep=lambda seconds: None))
-    destination.require(0)
+    destination.require(())
     destination.write("model.bin", content, source, None, meter)
     return (root / "out/model.bin").read_bytes()
 
