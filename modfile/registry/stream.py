@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Self
 
 import urllib3
@@ -11,8 +12,11 @@ from ..errors import ConnectionLostError
 from .endpoint import shown
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import requests
 
+    from .connections import Body
     from .settings import RegistrySettings
 
 _BLOCK = 1 << 18
@@ -47,6 +51,8 @@ class BodyStream:
         self._waited = 0.0
         self._received = 0
         headers = response.headers
+        body: Body | None = getattr(response.raw, "body", None)
+        self._body = body if body is not None and body.left is not None else None
         self._framed = "Content-Length" in headers or "chunked" in headers.get("Transfer-Encoding", "").lower()
 
     def __enter__(self) -> Self:
@@ -66,9 +72,12 @@ class BodyStream:
         return self._receive(min(size, _BLOCK)) if size else b""
 
     def readinto(self, buffer: bytearray | memoryview, /) -> int:
-        """Fill the buffer from its start; return how many bytes, 0 at the end."""
-        data = self.read(len(buffer))
-        buffer[: len(data)] = data
+        """Fill the buffer from its start, with what one call receives; return how many bytes, 0 at the end."""
+        view = memoryview(buffer)
+        if self._body is not None:
+            return self._receive_into(view)
+        data = self.read(len(view))
+        view[: len(data)] = data
         return len(data)
 
     def read_up_to(self, size: int) -> bytes:
@@ -85,26 +94,55 @@ class BodyStream:
             size -= len(data)
 
     def _receive(self, size: int) -> bytes:
+        if self._body is not None:
+            data = bytearray(size)
+            return bytes(data[: self._receive_into(memoryview(data))])
+        size = self._allowed(size)
+        if not size:
+            return b""
+        began = time.monotonic()
+        with self._broken():
+            received: bytes = self._response.raw.read1(size, decode_content=False) or b""
+        if not received and self._left > 0 and (self._bounded or not self._framed):
+            raise self._lost("broke off")
+        self._took(len(received), time.monotonic() - began)
+        return received
+
+    def _receive_into(self, view: memoryview) -> int:
+        """Receive straight into a buffer. From the first time on the body is read in this way only."""
+        assert self._body is not None  # noqa: S101 - the callers look
+        size = self._allowed(len(view))
+        if not size:
+            return 0
+        began = time.monotonic()
+        with self._broken():
+            count = self._body.readinto1(view[:size])
+        if not count and (self._body.left or (self._bounded and self._left > 0)):
+            raise self._lost("broke off")
+        if not self._body.left:
+            self._response.raw.release_conn()
+        self._took(count, time.monotonic() - began)
+        return count
+
+    def _allowed(self, size: int) -> int:
         if self._bounded:
             size = min(size, self._left)
-            if not size:
-                return b""
         throttle = self._settings.throttle
-        if throttle is not None:
-            size = min(size, throttle.block)
-        began = time.monotonic()
+        return size if throttle is None else min(size, throttle.block)
+
+    def _took(self, count: int, waited: float) -> None:
+        self._check_rate(waited, count)
+        self._left = max(self._left - count, min(self._left, 0))
+        if self._settings.throttle is not None:
+            self._settings.throttle.take(count)
+
+    @contextmanager
+    def _broken(self) -> Iterator[None]:
         try:
-            data: bytes = self._response.raw.read1(size, decode_content=False) or b""
+            yield
         except (urllib3.exceptions.HTTPError, OSError) as error:
             stalled = isinstance(error, (urllib3.exceptions.ReadTimeoutError, TimeoutError))
             raise self._lost("stalled" if stalled else "broke off") from error
-        if not data and self._left > 0 and (self._bounded or not self._framed):
-            raise self._lost("broke off")
-        self._check_rate(time.monotonic() - began, len(data))
-        self._left = max(self._left - len(data), min(self._left, 0))
-        if throttle is not None:
-            throttle.take(len(data))
-        return data
 
     def _check_rate(self, waited: float, received: int) -> None:
         self._waited += waited
