@@ -88,13 +88,9 @@ run modfile pull "$reference"
 run modfile extract "$reference" --output "$work/restored"
 
 say "7. Compare, byte for byte"
-count=0
-while IFS= read -r -d '' file; do
-    cmp "$work/minilm/$file" "$work/restored/$file"
-    count=$((count + 1))
-done < <(cd "$work/restored" && find . -type f -print0)
-echo "$count files are the same"
-
+run diff --recursive --exclude Modelfile --exclude '.*' "$work/minilm" "$work/restored"
+count=$(find "$work/restored" -type f | wc -l)
 [ "$count" -gt 0 ]
+echo "$count files are the same"
 
 say "Done: a model went from a directory to a registry and back. What was made is in .quickstart/."
