@@ -98,12 +98,12 @@ def build(
         ).build(workspace, text, references)
     for warning in built.warnings:
         session.console.warn(warning)
-    session.console.say(
-        f"built {len(built.manifest.layers)} layers: {summary('sent' if output_remote else 'stored', built.tally)}"
-    )
+    count = len(built.manifest.layers)
+    verb = "sent" if output_remote else "stored"
+    session.console.say(f"built {count} layer{'' if count == 1 else 's'}: {summary(verb, built.tally)}")
     if as_json:
         tagged = [str(reference) for reference in references]
-        layers = {"Layers": len(built.manifest.layers)} | built.tally.to_json()
+        layers = {"Layers": count} | built.tally.to_json()
         session.console.json({"Digest": str(built.content.digest), "References": tagged} | layers)
     else:
         session.console.result(str(built.content.digest))

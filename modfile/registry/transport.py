@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import ssl
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -17,7 +18,7 @@ from requests.adapters import HTTPAdapter
 from ..errors import ConnectionLostError, RegistryError, UsageError
 from .connections import POOLS
 from .endpoint import Origin, follow, shown
-from .failures import TransientError, one_line
+from .failures import TransientError, is_transient, one_line
 from .ranges import Budget
 from .stream import BodyStream
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from .settings import RegistrySettings
 
 _BLOCK = 1 << 20
+_PROXY_LOGIN = 407
 _MOST_REDIRECTS = 5
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _KEEPS_METHOD = frozenset({307, 308})
@@ -223,12 +225,22 @@ def _translated(error: Exception, url: str, proxy: str | None) -> Exception:
         return RegistryError(f"cannot reach {where}: no host of that name; check its spelling and the network")
     if isinstance(error, (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema, ValueError)):
         return RegistryError(f"cannot reach {where}: {one_line(str(error).replace(url, shown(url)))}")
+    if refused := re.search(r"Tunnel connection failed: (\d{3})", text):
+        return _refused_tunnel(where, int(refused[1]))
     system = next((cause for cause in causes if isinstance(cause, OSError) and cause.strerror), None)
     if system is not None:
         return TransientError(f"cannot reach {where}: {system.strerror}")
     if any(isinstance(cause, (TimeoutError, urllib3.exceptions.TimeoutError)) for cause in causes):
         return TransientError(f"{where} does not answer in time")
     return TransientError(f"{where}: the connection broke off")
+
+
+def _refused_tunnel(where: str, status: int) -> Exception:
+    """Return the error for a proxy that answers CONNECT with something else than yes."""
+    if is_transient(status):
+        return TransientError(f"{where}: the proxy answered {status}")
+    hint = "; it wants a user and a password: http://user:password@host:port" if status == _PROXY_LOGIN else ""
+    return RegistryError(f"{where}: the proxy answered {status}{hint}")
 
 
 def _tls_failure(where: str, text: str) -> Exception:
