@@ -17,6 +17,7 @@ from .modelpack import DEFAULT_MODE
 from .partial import Partial
 from .pipeline import FileReader, pump
 from .progress import SILENT, Outcome
+from .store import Nameless
 from .workers import CancelledError
 
 if TYPE_CHECKING:
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from .digestcache import DigestCache
     from .modelpack import FileMetadata
     from .progress import Meter
-    from .reference import Reference
     from .store import Reader, Source
 
 # What a later try of the same command may get further with, so that what came is kept.
@@ -37,7 +37,7 @@ _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-class Destination:
+class Destination(Nameless):
     """Writes files below a directory, each whole and verified before it has its name.
 
     Every directory on the way is opened from its parent's descriptor without following links, so that a link which
@@ -126,14 +126,6 @@ class Destination:
                     raise
         self._written.setdefault(content.digest, path)
         return Outcome.MOVED
-
-    def resolve(self, reference: Reference) -> Descriptor:
-        """Know no references.
-
-        Raises:
-            NotFoundError: always.
-        """
-        raise NotFoundError(f"{reference} is not here")
 
     @contextmanager
     def open(self, content: Descriptor, start: int = 0) -> Iterator[Reader]:

@@ -18,6 +18,7 @@ from .pickles import pickled
 from .pipeline import FileReader, pump
 from .progress import Outcome
 from .secretscan import find_secrets
+from .store import Nameless
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from .digestcache import DigestCache
     from .kind import Kind
     from .progress import Meter
-    from .reference import Reference
     from .store import Reader, Store
     from .workspace import Workspace, WorkspaceFile
 
@@ -70,7 +70,7 @@ class Stamp:
         return raw_layer(kind, path, digest, metadata)
 
 
-class Packer:
+class Packer(Nameless):
     """Brings files of a context into a store; a file that is known to be there is not read.
 
     It is also the `Source` of the files it has seen, by their digests, for a store that asks for their bytes.
@@ -101,14 +101,6 @@ class Packer:
             outcome = Outcome.SKIPPED
         meter.finish(outcome)
         return digest, outcome
-
-    def resolve(self, reference: Reference) -> Descriptor:
-        """Know no references.
-
-        Raises:
-            NotFoundError: always.
-        """
-        raise NotFoundError(f"{reference} is not here")
 
     @contextmanager
     def open(self, content: Descriptor, start: int = 0) -> Iterator[Reader]:

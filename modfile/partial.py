@@ -174,7 +174,7 @@ def _open_locked(directory: int, name: str, note: Callable[[str], None] | None) 
             continue
         try:
             _lock(fd, note)
-            if _is_named(fd, directory, name):
+            if is_named(fd, directory, name):
                 return fd
         except BaseException:
             os.close(fd)
@@ -194,12 +194,14 @@ def _make_writable(directory: int, name: str, note: Callable[[str], None] | None
         if not os.access(".", os.W_OK, dir_fd=directory, effective_ids=True):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), name) from None
         return
-    except PermissionError:  # nor can it be read, or it is somebody else's: begin anew, if the directory is ours
+    except PermissionError:  # nor can it be read: begin anew, if it is ours
+        if os.stat(name, dir_fd=directory, follow_symlinks=False).st_uid != os.geteuid():
+            raise
         os.unlink(name, dir_fd=directory)
         return
     try:
         _lock(fd, note)  # a writer that lives is about to give it its name
-        if _is_named(fd, directory, name):
+        if is_named(fd, directory, name):
             if os.fstat(fd).st_mode & stat.S_IWUSR:
                 raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), name)
             os.fchmod(fd, 0o600)
@@ -220,7 +222,8 @@ def _lock(fd: int, note: Callable[[str], None] | None) -> None:
         raise
 
 
-def _is_named(fd: int, directory: int, name: str) -> bool:
+def is_named(fd: int, directory: int, name: str) -> bool:
+    """Tell whether a name in a directory still is the open file's; a lock on the file holds the name only then."""
     try:
         named = os.stat(name, dir_fd=directory, follow_symlinks=False)
     except FileNotFoundError:

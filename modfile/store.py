@@ -81,11 +81,8 @@ class BytesReader:
         return piece
 
 
-class InMemory:
-    """A `Source` of bytes at hand."""
-
-    def __init__(self, contents: dict[Descriptor, bytes]) -> None:
-        self._contents = {content.digest: data for content, data in contents.items()}
+class Nameless:
+    """What a `Source` is that has content, but no names for it."""
 
     def resolve(self, reference: Reference) -> Descriptor:
         """Know no references.
@@ -94,6 +91,13 @@ class InMemory:
             NotFoundError: always.
         """
         raise NotFoundError(f"{reference} is not here")
+
+
+class InMemory(Nameless):
+    """A `Source` of bytes at hand."""
+
+    def __init__(self, contents: dict[Descriptor, bytes]) -> None:
+        self._contents = {content.digest: data for content, data in contents.items()}
 
     @contextmanager
     def open(self, content: Descriptor, start: int = 0) -> Iterator[Reader]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from .. import strictjson
 from ..errors import ContentError
+from ..partial import is_named
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -101,7 +102,7 @@ class Entry:
             fd = _open(self._directory, self._name)
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                mine = _is_named(fd, self._directory, self._name)
+                mine = is_named(fd, self._directory, self._name)
                 self.session = self._read(fd, oldest) if mine else None
             except BaseException as error:
                 os.close(fd)
@@ -221,7 +222,7 @@ class UploadJournal:
         fd = os.open(name, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if _is_named(fd, directory, name):
+            if is_named(fd, directory, name):
                 os.unlink(name, dir_fd=directory)
         finally:
             os.close(fd)
@@ -230,12 +231,3 @@ class UploadJournal:
 def _open(directory: int, name: str, more: int = 0) -> int:
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | more
     return os.open(name, flags, 0o600, dir_fd=directory)
-
-
-def _is_named(fd: int, directory: int, name: str) -> bool:
-    try:
-        named = os.stat(name, dir_fd=directory, follow_symlinks=False)
-    except FileNotFoundError:
-        return False
-    mine = os.fstat(fd)
-    return (mine.st_dev, mine.st_ino) == (named.st_dev, named.st_ino)
