@@ -44,6 +44,7 @@ _EXIT_CODES = """\b
 Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not found, 4 verification failed,
 5 access denied by the registry, 130 interrupted."""
 _INTERRUPTED = 130
+_PATIENCE_AFTER_INTERRUPT = 2.0
 _LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -174,6 +175,9 @@ app.add_typer(_modelfile, name="modelfile", no_args_is_help=True)
 def main() -> None:
     """Run the program and end the process."""
     code: Any = 1
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # as a shell has it for what runs in the background
+        signal.signal(signal.SIGALRM, _leave_at_once)
+        signal.signal(signal.SIGINT, _interrupt)
     try:
         code = app(prog_name="modfile", standalone_mode=False)
     except SystemExit as stop:
@@ -190,6 +194,20 @@ def main() -> None:
             raise
         code = _wrong_usage(error)
     _end(code if isinstance(code, int) else int(code is not None))
+
+
+def _interrupt(number: int, frame: Any) -> None:
+    """Stop the work; and the process soon after, should the interruption get lost.
+
+    Python passes over an exception that comes while it cleans up an object or a thread.
+    """
+    signal.setitimer(signal.ITIMER_REAL, _PATIENCE_AFTER_INTERRUPT)
+    raise KeyboardInterrupt
+
+
+def _leave_at_once(number: int, frame: Any) -> None:
+    """End the process as it is, which leaves the store whole at any moment."""
+    os._exit(_INTERRUPTED)
 
 
 def _wrong_usage(error: Any) -> int:

@@ -385,3 +385,23 @@ def test_debug_lines_have_no_urls_with_what_lets_a_reader_in(modfile, model, reg
     done = program("--log-level", "debug", "upload", "run.py", "--repo", f"{registry.host}/debug/x")
     assert done.returncode == 0
     assert "_state" not in done.stderr
+
+
+def test_an_interrupt_that_gets_lost_ends_the_process_all_the_same(tmp_path):
+    """As it does when it comes while an object is cleaned up."""
+    code = """
+import os, signal, sys, time
+import modfile_cmd.main as program
+class Lost:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.1)
+def work(**more):
+    Lost()
+    print("went on", flush=True)
+    time.sleep(60)
+program.app = work
+program.main()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30)
+    assert (done.returncode, done.stdout) == (130, "went on\n")
