@@ -182,6 +182,13 @@ def test_of_several_sources_the_first_that_has_content_gives_it_and_the_last_kno
         read(both, Descriptor(BLOB, Digest.of(b"c"), 1), 1)
 
 
+def test_what_was_found_before_another_brought_it_counts_as_brought():
+    tally = Tally()
+    for outcome in (Outcome.SKIPPED, Outcome.MOVED, Outcome.SKIPPED):
+        tally.add(Digest.of(b"a"), 100, outcome)
+    assert (tally.pieces(Outcome.MOVED), tally.pieces(Outcome.SKIPPED)) == (1, 0)
+
+
 def test_a_tally_counts_content_once_as_it_was_first_told():
     now = iter([10.0, 12.0])
     tally, other = Tally(lambda: next(now)), Tally()

@@ -24,7 +24,7 @@ _MAX_DEPTH = 4
 class Tally:
     """How content came to be where it should: what moved, and what did not have to.
 
-    Content is counted once, as what was first told of it. The time counts from when the tally is made.
+    Content is counted once: as what first brought it, however often it was found there besides. The time counts from when the tally is made.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -34,12 +34,13 @@ class Tally:
 
     def add(self, digest: Digest, size: int, outcome: Outcome, resumed: int = 0) -> None:
         """Count a piece of content of so many bytes, some of which may have been there from an earlier command."""
-        self._told.setdefault(digest, (size, outcome, resumed))
+        if digest not in self._told or self._told[digest][1] is Outcome.SKIPPED:
+            self._told[digest] = (size, outcome, resumed)
 
     def update(self, other: Tally) -> None:
         """Count what another tally has as well."""
         for digest, told in other._told.items():
-            self._told.setdefault(digest, told)
+            self.add(digest, *told)
 
     def pieces(self, outcome: Outcome) -> int:
         """Return how many pieces of content had this outcome."""
