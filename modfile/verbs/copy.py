@@ -24,7 +24,8 @@ _MAX_DEPTH = 4
 class Tally:
     """How content came to be where it should: what moved, and what did not have to.
 
-    Content is counted once: as what first brought it, however often it was found there besides. The time counts from when the tally is made.
+    Content is counted once: as what first brought it, however often it was found there besides. The time counts from
+    when the tally is made.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
