@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import os
 import stat
-from contextlib import contextmanager, suppress
-from pathlib import PurePosixPath
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import count
 from threading import Lock
 from typing import TYPE_CHECKING
 
 from .content import Digest
-from .errors import AccessDeniedError, DestinationError, NotFoundError, RegistryError
+from .descent import DIRECTORY, FILE, descend, is_missing, trouble
+from .errors import AccessDeniedError, DestinationError, NotFoundError, RegistryError, VerificationError
 from .modelpack import DEFAULT_MODE
 from .partial import Partial
 from .pipeline import FileReader, pump
 from .progress import SILENT, Outcome
+from .publication import Held, publish, publish_whole
+from .staging import Staging, scratch_name
 from .store import Nameless
 from .workers import CancelledError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
+    from contextlib import AbstractContextManager
     from pathlib import Path
+    from types import TracebackType
 
     from .backoff import Backoff
     from .content import Descriptor
@@ -33,252 +37,301 @@ if TYPE_CHECKING:
 
 # What a later try of the same command may get further with, so that what came is kept.
 _WORTH_GOING_ON = (RegistryError, AccessDeniedError, CancelledError, KeyboardInterrupt)
-_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """A file that is ready but for its place: its name among what is staged, the digest of its bytes, their number."""
+
+    name: str
+    digest: Digest
+    size: int
 
 
 class Destination(Nameless):
-    """Writes files below a directory, each whole and verified before it has its name.
+    """Brings files to a directory: all of them beside it first, whole and verified, then each to its place.
 
-    Every directory on the way is opened from its parent's descriptor without following links, so that a link which
-    stands there, or is put there meanwhile, is an error and never a way out. Paths are checked by the caller
+    Until `publish` the directory is as it was. Files go to their places by renaming; a directory that is not there yet,
+    or that is to be replaced whole (`overwrite`), gets its name at one moment.
+
+    Every directory on the way to a file is opened from its parent's descriptor without following links, so that a link
+    which stands there, or is put there meanwhile, is an error and never a way out. Paths are checked by the caller
     (`paths.check_plan`).
 
-    Content under way is kept in a staging directory beside the destination, `.<name>.modfile-partial`, so that an
-    interrupted command goes on from there and nothing half-written is ever in the destination itself. To be used in a
-    `with` block, which takes the staging directory away unless something is left to go on with.
+    To be used in a `with` block: it takes away what is not published, except for content that an interrupted command
+    may go on with.
     """
 
-    def __init__(self, root: Path, backoff: Backoff, cache: DigestCache | None = None) -> None:
+    def __init__(
+        self,
+        root: Path,
+        backoff: Backoff,
+        cache: DigestCache | None = None,
+        *,
+        overwrite: bool = False,
+        note: Callable[[str], None] = SILENT.note,
+    ) -> None:
         self.root = root
+        self._resolved = root
         self._backoff = backoff
         self._cache = cache
-        self._staging: Staging | None = None
+        self._overwrite = overwrite
+        self._note = note
+        self._is_new = False
         self._lock = Lock()
-        self._written: dict[Digest, str] = {}
+        self._numbers = count()
+        self._held: dict[str, Held] = {}
+        self._held_as: dict[Digest, str] = {}
+        self._claimed: set[Digest] = set()
+        self._staged: dict[str, str] = {}
+        self._ready: dict[Digest, str] = {}
+        self._staging: Staging | None = None
+        self._why_not: OSError | None = None
 
     def __enter__(self) -> Destination:
+        with self._trouble("."):
+            try:
+                self._resolved = self.root.resolve()
+                self._resolved.parent.mkdir(parents=True, exist_ok=True)
+            except (FileExistsError, NotADirectoryError):
+                raise DestinationError(f"{self.root} cannot be made: {self.root.parent} is not a directory") from None
+            except RuntimeError:  # how Python 3.11 and 3.12 tell of links in a circle
+                raise DestinationError(f"{self.root} is a symbolic link that leads nowhere") from None
+            if self._resolved.exists() and not self._resolved.is_dir():
+                raise DestinationError(f"{self.root} is not a directory")
+            try:
+                self._staging = Staging.open(self._resolved, self._note)
+            except OSError as error:  # of no matter if all is right already
+                self._why_not = error
+            self._is_new = not self._resolved.exists()
         return self
 
-    def __exit__(self, *error: object) -> None:
-        # Opened if only to take away what a killed command left of it.
-        if self._staging is None and not Staging.is_beside(self.root):
-            return
-        with suppress(OSError):
-            self._open_staging().close()
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._staging:
+            self._staging.close(keep=isinstance(error, _WORTH_GOING_ON))
 
-    def require(self, contents: Iterable[Descriptor]) -> None:
-        """Make the directory, and see whether what is to come of so much content fits on its disk.
+    # What is there
 
-        Raises:
-            DestinationError: it cannot be made, or there is not enough room.
-        """
-        try:
-            self.root.mkdir(parents=True, exist_ok=True)
-            disk = os.statvfs(self.root)
-        except (FileExistsError, NotADirectoryError):
-            raise DestinationError(f"{self.root} is not a directory") from None
-        except OSError as error:
-            raise DestinationError(f"{self.root}: {error.strerror}") from None
-        free = disk.f_bavail * disk.f_frsize
-        size = sum(content.size for content in contents)
-        if size > free and (size := size - self._under_way(contents)) > free:
-            raise DestinationError(f"{self.root}: {size:,} bytes are to be written, but the disk has {free:,} free")
-
-    def holds(self, path: str, content: Descriptor, metadata: FileMetadata | None = None) -> bool:
+    def holds(
+        self, path: str, content: Descriptor, metadata: FileMetadata | None = None, meter: Meter = SILENT
+    ) -> bool:
         """Tell whether the file at a path is already the content, by its digest; if so give it its mode and time.
+
+        Of a directory that is to be replaced whole nothing is changed, so there mode and time have to be right as well.
 
         Raises:
             DestinationError: something that is no regular file stands there, or a link on the way.
         """
+        if self._is_new:
+            return False
         try:
-            with self._parent(path, create=False) as (directory, name), self._trouble(path):
-                status = os.stat(name, dir_fd=directory, follow_symlinks=False)
-                if stat.S_ISLNK(status.st_mode):
-                    raise DestinationError(
-                        f"{self.root / path} is a symbolic link; remove it or choose another directory"
-                    )
-                if not stat.S_ISREG(status.st_mode):
-                    raise DestinationError(f"{self.root / path} is there already and is not a file; remove it first")
-                return status.st_size == content.size and self._matches(directory, name, content, metadata)
-        except FileNotFoundError:
+            return self._holds(path, content, metadata, meter)
+        except DestinationError as error:
+            if not (self._overwrite or is_missing(error)):
+                raise
             return False
 
-    def write(
-        self, path: str, content: Descriptor, source: Source, metadata: FileMetadata | None, meter: Meter
-    ) -> Outcome:
-        """Bring content into the file at a path, with the mode and the time that the metadata says.
+    def _holds(self, path: str, content: Descriptor, metadata: FileMetadata | None, meter: Meter) -> bool:
+        with self._parent(path) as (directory, name), self._trouble(path):
+            named = os.stat(name, dir_fd=directory, follow_symlinks=False)
+            if stat.S_ISLNK(named.st_mode):
+                raise DestinationError(f"{self.root / path} is a symbolic link; remove it or choose another directory")
+            if not stat.S_ISREG(named.st_mode):
+                raise DestinationError(f"{self.root / path} is there already and is not a file; remove it first")
+            if named.st_size != content.size:
+                return False
+            fd = os.open(name, FILE, dir_fd=directory)
+            try:
+                status = os.fstat(fd)
+                if self._digest(fd, content, meter) != content.digest:
+                    return False
+                right = self._settle(fd, metadata)
+            finally:
+                os.close(fd)
+        with self._lock:
+            self._held[path] = Held.of(status)
+            self._held_as[content.digest] = path
+        return right
+
+    def _digest(self, fd: int, content: Descriptor, meter: Meter) -> Digest:
+        status = os.fstat(fd)
+        known = self._cache.get(status) if self._cache else None
+        if known is None or known.algorithm != content.digest.algorithm:
+            hasher = content.digest.hasher()
+            done = pump(FileReader(fd), hasher, None, content.size, meter.advance)
+            known = Digest(content.digest.algorithm, hasher.hexdigest())
+            if known != content.digest:
+                meter.advance(-done)
+            if self._cache and os.fstat(fd) == status:
+                self._cache.put(status, known)
+        return known
+
+    def _settle(self, fd: int, metadata: FileMetadata | None) -> bool:
+        """Give a file its mode and time; where nothing is to be changed, tell whether it has them."""
+        if metadata is None:
+            return True
+        status = os.fstat(fd)
+        mode_differs = stat.S_IMODE(status.st_mode) != metadata.mode
+        time_differs = status.st_mtime_ns != metadata.mtime_ns
+        if self._overwrite:
+            return not (mode_differs or time_differs)
+        if mode_differs:
+            os.fchmod(fd, metadata.mode)
+        if time_differs:
+            os.utime(fd, ns=(metadata.mtime_ns, metadata.mtime_ns))
+        return True
+
+    def require(self, contents: Iterable[Descriptor]) -> None:
+        """See whether what is to come of so much content fits on the disk.
 
         Raises:
-            DestinationError: the file cannot be written.
+            DestinationError: there is not enough room.
+        """
+        wanted = list(contents)
+        size, free = sum(content.size for content in wanted), self.free()
+        if size > free and self._staging:
+            with self._trouble("."):
+                size -= self._staging.sizes({scratch_name(content): content for content in wanted})
+        if size > free:
+            raise DestinationError(f"{self.root}: {size:,} bytes are to be written, but the disk has {free:,} free")
+
+    def free(self) -> int:
+        """Return how many bytes the disk has free."""
+        with self._trouble("."):
+            disk = os.statvfs(self._resolved.parent if self._is_new else self._resolved)
+        return disk.f_bavail * disk.f_frsize
+
+    # What comes
+
+    def stage(
+        self, path: str, content: Descriptor, source: Source, metadata: FileMetadata | None, meter: Meter
+    ) -> Outcome:
+        """Bring content for the file at a path, with the mode and the time that the metadata says.
+
+        Raises:
+            DestinationError: the disk does not take it.
             VerificationError: what came is not the content; nothing is left.
         """
-        with self._parent(path, create=True) as (directory, name), self._trouble(path):
-            staging = self._open_staging()
-            with Partial(staging.fd, _scratch(content), content.digest.algorithm, note=meter.note) as partial:
-                try:
-                    partial.fill(content, source, meter, self._backoff)
-                    mode = metadata.mode if metadata else DEFAULT_MODE
-                    partial.publish(directory, name, mode, metadata.mtime_ns if metadata else None)
-                except BaseException as error:
-                    if not (staging.beside and partial.size and isinstance(error, _WORTH_GOING_ON)):
-                        partial.discard()
-                    raise
-        self._written.setdefault(content.digest, path)
+        with self._lock:
+            first = content.digest not in self._claimed
+            self._claimed.add(content.digest)
+            name = scratch_name(content) if first else f"copy-{next(self._numbers)}"
+            self._staged[path] = name
+        self._fill(name, content, source, metadata, meter)
+        with self._lock:
+            self._ready[content.digest] = name
         return Outcome.MOVED
+
+    def bring(self, content: Descriptor, source: Source, meter: Meter) -> None:
+        """Bring content that is no file itself, for `open` to be read from; what an earlier try left is gone on with.
+
+        Raises:
+            DestinationError: the disk does not take it.
+            VerificationError: what came is not the content; nothing is left.
+        """
+        self._fill(scratch_name(content), content, source, None, meter)
+        with self._lock:
+            self._ready[content.digest] = scratch_name(content)
+
+    def drop(self, content: Descriptor) -> None:
+        """Take away content that `bring` brought."""
+        with self._lock:
+            name = self._ready.pop(content.digest)
+        with self._trouble("."):
+            os.unlink(name, dir_fd=self._need_staging().fd)
+
+    def stage_stream(self, reader: Reader, metadata: FileMetadata) -> Staged:
+        """Take in a file whose digest is not known yet; `place` says later where it goes.
+
+        Raises:
+            DestinationError: the disk does not take it.
+            VerificationError: more or fewer bytes came.
+        """
+        with self._lock:
+            name = f"member-{next(self._numbers)}"
+        with self._trouble("."), Partial(self._need_staging().fd, name) as partial:
+            partial.restart()
+            partial.take(reader, metadata.size, SILENT.advance)
+            if partial.size != metadata.size:
+                raise VerificationError(f"a file of {metadata.size:,} bytes was announced, but {partial.size:,} came")
+            partial.settle(metadata.mode, metadata.mtime_ns)
+            return Staged(name, partial.digest, metadata.size)
+
+    def place(self, path: str, staged: Staged) -> None:
+        """Say where a file goes that `stage_stream` took in."""
+        with self._lock:
+            self._staged[path] = staged.name
+            self._ready[staged.digest] = staged.name
 
     @contextmanager
     def open(self, content: Descriptor, start: int = 0) -> Iterator[Reader]:
-        """Open content that was written here before, as a `Source` of it for another path.
+        """Open content that was brought here, or is in the directory, as a `Source` of it for another path.
 
         Raises:
             NotFoundError: it was not.
         """
-        path = self._written.get(content.digest)
-        if path is None:
+        with self._lock:
+            name = self._ready.get(content.digest)
+            path = self._held_as.get(content.digest)
+        if name is not None:
+            with self._trouble("."):
+                fd = os.open(name, FILE, dir_fd=self._need_staging().fd)
+        elif path is not None:
+            with self._parent(path) as (directory, last), self._trouble(path):
+                fd = os.open(last, FILE, dir_fd=directory)
+        else:
             raise NotFoundError(f"{content.digest} is not in {self.root}")
-        with self._parent(path, create=False) as (directory, name), self._trouble(path):
-            fd = os.open(name, _FILE, dir_fd=directory)
         try:
             yield FileReader(fd, start)
         finally:
             os.close(fd)
 
-    def _under_way(self, contents: Iterable[Descriptor]) -> int:
-        """Return the bytes of content that an earlier try left to go on with."""
-        with self._trouble("."):
-            staging = self._open_staging()
-            names = {_scratch(content): content.size for content in contents}
-            return sum(
-                min(item.stat(follow_symlinks=False).st_size, names[item.name])
-                for item in os.scandir(staging.fd)
-                if item.name in names
-            )
-
-    def _open_staging(self) -> Staging:
-        with self._lock:
-            if self._staging is None:
-                self._staging = Staging.beside_or_inside(self.root)
-            return self._staging
-
-    def _matches(self, directory: int, name: str, content: Descriptor, metadata: FileMetadata | None) -> bool:
-        fd = os.open(name, _FILE, dir_fd=directory)
-        try:
-            status = os.fstat(fd)
-            known = self._cache.get(status) if self._cache else None
-            if known is None or known.algorithm != content.digest.algorithm:
-                hasher = content.digest.hasher()
-                pump(FileReader(fd), hasher, None, content.size, SILENT.advance)
-                known = Digest(content.digest.algorithm, hasher.hexdigest())
-                if self._cache and os.fstat(fd) == status:
-                    self._cache.put(status, known)
-            if known == content.digest and metadata:
-                if stat.S_IMODE(status.st_mode) != metadata.mode:
-                    os.fchmod(fd, metadata.mode)
-                if status.st_mtime_ns != metadata.mtime_ns:
-                    os.utime(fd, ns=(metadata.mtime_ns, metadata.mtime_ns))
-            return known == content.digest
-        finally:
-            os.close(fd)
-
-    @contextmanager
-    def _parent(self, path: str, *, create: bool) -> Iterator[tuple[int, str]]:
-        """Open the directory that a path's file is in; give it with the file's name."""
-        *parents, name = PurePosixPath(path).parts
-        with self._trouble(path):
-            fd = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            for depth, part in enumerate(parents, 1):
-                fd = self._step(fd, part, "/".join(parents[:depth]), create=create)
-            yield fd, name
-        finally:
-            os.close(fd)
-
-    def _step(self, fd: int, part: str, shown: str, *, create: bool) -> int:
-        """Go from an open directory into one of its own, and close the former."""
-        with self._trouble(shown):
-            if create:
-                with suppress(FileExistsError):
-                    os.mkdir(part, dir_fd=fd)
-            try:
-                inner = os.open(part, _DIRECTORY, dir_fd=fd)
-            except NotADirectoryError:
-                kind = "a symbolic link" if stat.S_ISLNK(os.lstat(part, dir_fd=fd).st_mode) else "not a directory"
-                raise DestinationError(
-                    f"{self.root / shown} is {kind}; remove it or choose another directory"
-                ) from None
-        os.close(fd)
-        return inner
-
-    @contextmanager
-    def _trouble(self, path: str) -> Iterator[None]:
-        try:
-            yield
-        except FileNotFoundError:
-            raise
-        except OSError as error:
-            raise DestinationError(f"{self.root / path}: {error.strerror or error}") from error
-
-
-def _scratch(content: Descriptor) -> str:
-    return f"{content.digest.algorithm}-{content.digest.hex}"
-
-
-def _beside(resolved: Path) -> Path:
-    return resolved.with_name(f".{resolved.name}.modfile-partial")
-
-
-class Staging:
-    """A directory for content under way, on the same disk as the files that it becomes."""
-
-    def __init__(self, path: Path, fd: int, *, beside: bool) -> None:
-        self._path = path
-        self.fd = fd
-        self.beside = beside
-
-    @classmethod
-    def beside_or_inside(cls, root: Path) -> Staging:
-        """Make, or find again, the staging directory beside a directory; inside it where there is no other way.
+    def publish(self) -> None:
+        """Give everything that was staged its place, durably.
 
         Raises:
-            OSError: it can be made in neither place.
+            DestinationError: that cannot be done.
         """
-        resolved = root.resolve()
-        if resolved.name:
-            try:
-                return cls._open(_beside(resolved), resolved, beside=True)
-            except OSError:
-                pass  # not ours to write, or on another disk
-        return cls._open(resolved / ".modfile-partial", resolved, beside=False)
+        if self._is_new or self._overwrite:
+            publish_whole(self.root, self._resolved, self._need_staging(), self._staged, self._held)
+        elif self._staged:
+            publish(self.root, self._resolved, self._need_staging(), self._staged)
 
-    @staticmethod
-    def is_beside(root: Path) -> bool:
-        """Tell whether there is a staging directory beside a directory."""
-        resolved = root.resolve()
-        return bool(resolved.name) and _beside(resolved).is_dir()
-
-    @classmethod
-    def _open(cls, path: Path, root: Path, *, beside: bool) -> Staging:
-        while True:
-            with suppress(FileExistsError):
-                path.mkdir(mode=0o700)
-            fd = os.open(path, _DIRECTORY)
+    def _fill(
+        self, name: str, content: Descriptor, source: Source, metadata: FileMetadata | None, meter: Meter
+    ) -> None:
+        staging = self._need_staging()
+        with (
+            self._trouble("."),
+            Partial(staging.fd, name, content.digest.algorithm, note=meter.note) as partial,
+        ):
             try:
-                # Shared with other commands that write here; whoever takes the directory away has it alone.
-                fcntl.flock(fd, fcntl.LOCK_SH)
-                status = os.fstat(fd)
-                if status.st_dev != root.stat().st_dev or status.st_uid != os.geteuid():
-                    raise OSError(errno.EXDEV, os.strerror(errno.EXDEV), str(path))
-                if status.st_nlink:
-                    return cls(path, fd, beside=beside)
-            except BaseException:
-                os.close(fd)
+                partial.fill(content, source, meter, self._backoff)
+                partial.settle(metadata.mode if metadata else DEFAULT_MODE, metadata.mtime_ns if metadata else None)
+            except BaseException as error:
+                if not (partial.size and isinstance(error, _WORTH_GOING_ON)):
+                    partial.discard()
                 raise
-            os.close(fd)  # taken away meanwhile
 
-    def close(self) -> None:
-        """Take the directory away if nothing is left in it and nobody else works there."""
-        with suppress(OSError):
-            fcntl.flock(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            self._path.rmdir()
-        os.close(self.fd)
+    def _need_staging(self) -> Staging:
+        if self._staging is None:
+            reason = self._why_not.strerror if self._why_not else "it is not opened"
+            raise DestinationError(f"{self.root}: {reason}")
+        return self._staging
+
+    @contextmanager
+    def _parent(self, path: str) -> Iterator[tuple[int, str]]:
+        """Open the directory that a path's file is in; give it with the file's name."""
+        *parents, name = path.split("/")
+        with self._trouble(path):
+            root = os.open(self._resolved, DIRECTORY)
+        try:
+            with descend(root, parents, self.root) as directory:
+                yield directory, name
+        finally:
+            os.close(root)
+
+    def _trouble(self, path: str) -> AbstractContextManager[None]:
+        return trouble(self.root / path)

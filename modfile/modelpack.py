@@ -42,6 +42,8 @@ _KINDS = {name: kind for kind, name in _KIND_NAMES.items()}
 _LAYER_TYPE = re.compile(
     r"application/vnd\.(?:cncf|cnai)\.model\.(weight\.config|weight|code|dataset|doc)\.v1\.(raw|tar|tar\+gzip|tar\+zstd)"
 )
+_REGULAR, _DIRECTORY = (0, 48), (5, 53)
+"""Type flags of a tar entry, as numbers or as the codes of their digits."""
 _TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9})\d*)?(Z|[+-]\d\d:\d\d)")
 
 
@@ -60,17 +62,22 @@ class FileMetadata:
     mtime_ns: int
 
     @classmethod
-    def parse(cls, text: str) -> FileMetadata:
+    def parse(cls, text: str, *, packed: bool = False) -> FileMetadata | None:
         """Read the annotation `org.cncf.model.file.metadata+json`. Bits of the mode beyond 0777 are dropped.
+
+        Returns:
+            None for a directory, which only a `packed` layer (a tar) may be.
 
         Raises:
             ContentError: a field is missing or has a wrong type.
         """
         value = strictjson.parse_object(text.encode(errors="surrogatepass"), "file metadata")
+        if packed and value.get("typeflag") in _DIRECTORY:
+            return None
         numbers = [value.get("mode", DEFAULT_MODE), *(value.get(key, 0) for key in ("uid", "gid", "size"))]
         if not all(isinstance(number, int) and 0 <= number < 1 << 63 for number in numbers):
             raise ContentError("file metadata: mode, uid, gid and size are numbers from 0")
-        if value.get("typeflag", 0) not in (0, 48):
+        if value.get("typeflag", 0) not in _REGULAR:
             raise ContentError("file metadata: only regular files are read")
         mode, uid, gid, size = numbers
         return cls(str(value.get("name", "")), mode & 0o777, uid, gid, size, parse_time_ns(value.get("mtime")))
@@ -87,13 +94,21 @@ class FileMetadata:
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """A layer as a model's file: its kind and format from the media type, its path from the annotations."""
+    """A layer as a model's file: its kind and format from the media type, its path from the annotations.
+
+    A layer in a tar format (`is_packed`) may hold several files; it is said to be one if it has `metadata`.
+    """
 
     content: Descriptor
     kind: Kind
     format: str
     path: str | None
     metadata: FileMetadata | None
+
+    @property
+    def is_packed(self) -> bool:
+        """Whether the files are in a tar."""
+        return self.format != "raw"
 
     @classmethod
     def parse(cls, content: Descriptor) -> Layer:
@@ -111,7 +126,7 @@ class Layer:
             _KINDS[match[1]],
             match[2],
             path_of(content),
-            None if metadata is None else FileMetadata.parse(metadata),
+            None if metadata is None else FileMetadata.parse(metadata, packed=match[2] != "raw"),
         )
 
 
@@ -131,7 +146,7 @@ def layers_of(manifest: Manifest) -> tuple[Layer, ...]:
     if manifest.config.media_type not in CONFIG_TYPES:
         raise ContentError(
             f"not a ModelPack artifact: its config is {manifest.config.media_type}"
-            + (f", its type {manifest.artifact_type}" if manifest.artifact_type else "")
+            + (f", its type {manifest.artifact_type[:100]!r}" if manifest.artifact_type else "")
         )
     return tuple(Layer.parse(layer) for layer in manifest.layers)
 

@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from .store import Reader, Source
 
 
+_FRUIT = 1 << 18
+"""So many bytes of one stream count as progress; with fewer, a source that drips would be asked for ever."""
+
+
 class Partial:
     """Content that is on its way into a directory.
 
@@ -125,7 +129,7 @@ class Partial:
                     self.take(stream, content.size, meter.advance)
                 break
             except ConnectionLostError as error:
-                if self.size > before:
+                if self.size - before >= _FRUIT:
                     tries.progressed()
                 if not tries.again(str(error), meter.note):
                     raise
@@ -141,8 +145,8 @@ class Partial:
             meter.note("what was kept from an earlier try is damaged; starting over")
             self.fill(content, source, meter, backoff)
 
-    def publish(self, directory: int, name: str, mode: int, times_ns: int | None = None) -> None:
-        """Make the content durable, then give it its name in a directory (a file descriptor), also durably.
+    def settle(self, mode: int, times_ns: int | None = None) -> None:
+        """Give the file its mode and time, and make its content durable.
 
         Raises:
             OSError: the disk did not take it; after a failed fsync the content is thrown away.
@@ -155,6 +159,14 @@ class Partial:
         except OSError:
             self.discard()
             raise
+
+    def publish(self, directory: int, name: str, mode: int, times_ns: int | None = None) -> None:
+        """Make the content durable, then give it its name in a directory (a file descriptor), also durably.
+
+        Raises:
+            OSError: the disk did not take it; after a failed fsync the content is thrown away.
+        """
+        self.settle(mode, times_ns)
         os.rename(self._name, name, src_dir_fd=self._directory, dst_dir_fd=directory)
         os.fsync(directory)
 

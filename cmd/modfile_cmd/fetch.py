@@ -11,7 +11,7 @@ import typer
 from modfile.errors import UsageError
 
 from .extraction import write_files
-from .options import AsJSON, Concurrency, DragonflyEndpoint, Target, connected
+from .options import AsJSON, Concurrency, DragonflyEndpoint, Overwrite, Target, connected
 from .session import DIRECT, Connection, Session
 
 
@@ -27,6 +27,7 @@ def fetch(
         ),
     ],
     dragonfly_endpoint: DragonflyEndpoint = None,
+    overwrite: Overwrite = False,
     concurrency: Concurrency = None,
     as_json: AsJSON = False,
     connection: Connection = DIRECT,
@@ -34,8 +35,8 @@ def fetch(
     """Write only the files that match; print their paths.
 
     They come from the local store when it holds the artifact, else straight from the registry, and nothing else is
-    kept. Each file is verified before it has its name; one that is right already is left alone. A pattern is a file's
-    name, a directory's, or a glob; one that matches nothing is an error.
+    kept. The directory is as it was until all files are there and verified; one that is right already is left alone.
+    A pattern is a file's name, a directory's, or a glob; one that matches nothing is an error.
 
     \b
       modfile fetch registry.example.com/llm/minilm:v1 --output ./here --patterns '*.json'
@@ -50,7 +51,9 @@ def fetch(
         raise UsageError("--patterns says no pattern; '**' is every file")
     connection = replace(connection, dragonfly_endpoint=dragonfly_endpoint)
     source = session.nearest(reference, connection, remote=False)
-    said = write_files(session, reference, source, output, patterns=wanted, concurrency=concurrency)
+    said = write_files(
+        session, reference, source, output, patterns=wanted, overwrite=overwrite, concurrency=concurrency
+    )
     if as_json:
         session.console.json({"Reference": str(reference)} | said)
     else:

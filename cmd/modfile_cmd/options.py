@@ -29,6 +29,13 @@ def parse_rate(text: str) -> int:
     raise typer.BadParameter(f"{text!r} is not a rate such as 500K, 20M or 1G")
 
 
+Overwrite = Annotated[
+    bool,
+    typer.Option(
+        "--overwrite",
+        help="Replace the whole directory, at one moment: what is not the artifact's goes, and only when all is there.",
+    ),
+]
 Concurrency = Annotated[
     int | None,
     typer.Option("--concurrency", "-c", metavar="N", min=1, max=100, help="How many files at once.  [default: 5]"),

@@ -56,23 +56,26 @@ class ProgressBar:
         with self._lock:
             self._size += size
             self._rich.update(self._total, total=self._size)
-            shown = len(self._rich.tasks) <= _SHOWN
         label = printable(label, sys.stderr)
         short = label if len(label) <= _LONGEST else "…" + label[-_LONGEST + 1 :]
-        piece = self._rich.add_task(escape(short), total=size, visible=shown)
-        return _Bar(self._rich, self._total, piece, short, size)
+        return _Bar(self._rich, self._total, short, size)
 
 
 class _Bar:
-    def __init__(self, rich: Progress, total: TaskID, piece: TaskID, label: str, size: int) -> None:
+    """One piece of work; shown from its first byte on, if there is room."""
+
+    def __init__(self, rich: Progress, total: TaskID, label: str, size: int) -> None:
         self._rich = rich
         self._total = total
-        self._piece = piece
+        self._piece: TaskID | None = None
         self._label = label
         self._size = size
         self._done = 0
 
     def advance(self, amount: int) -> None:
+        if self._piece is None:
+            shown = len(self._rich.tasks) <= _SHOWN
+            self._piece = self._rich.add_task(escape(self._label), total=self._size, visible=shown)
         self._done += amount
         self._rich.advance(self._piece, amount)
         self._rich.advance(self._total, amount)
@@ -85,4 +88,5 @@ class _Bar:
 
     def finish(self, outcome: Outcome) -> None:
         self._rich.advance(self._total, self._size - self._done)
-        self._rich.remove_task(self._piece)
+        if self._piece is not None:
+            self._rich.remove_task(self._piece)

@@ -12,7 +12,7 @@ from modfile.errors import UsageError
 
 from .console import summary
 from .extraction import write_files
-from .options import AsJSON, Concurrency, DragonflyEndpoint, Target, connected
+from .options import AsJSON, Concurrency, DragonflyEndpoint, Overwrite, Target, connected
 from .session import DIRECT, Connection, Session
 
 
@@ -28,6 +28,7 @@ def pull(
         typer.Option("--extract-from-remote", help="With --extract-dir: keep nothing in the local store."),
     ] = False,
     dragonfly_endpoint: DragonflyEndpoint = None,
+    overwrite: Overwrite = False,
     concurrency: Concurrency = None,
     as_json: AsJSON = False,
     connection: Connection = DIRECT,
@@ -48,11 +49,13 @@ def pull(
     session = Session.of(context)
     reference = Reference.parse(target)
     connection = replace(connection, dragonfly_endpoint=dragonfly_endpoint)
+    if overwrite and extract_dir is None:
+        raise UsageError("--overwrite is of the directory that --extract-dir names")
     if extract_from_remote:
         if extract_dir is None:
             raise UsageError("--extract-from-remote needs --extract-dir, since nothing else is kept")
         source = session.nearest(reference, connection, remote=True)
-        said = write_files(session, reference, source, extract_dir, concurrency=concurrency)
+        said = write_files(session, reference, source, extract_dir, overwrite=overwrite, concurrency=concurrency)
     else:
         with session.console.progress("pulling") as progress:
             done = fetch(
@@ -67,7 +70,7 @@ def pull(
         if extract_dir is not None:
             # By digest: the tag may have moved meanwhile.
             exact, layout = reference.at(done.content.digest), session.storage.layout
-            written = write_files(session, exact, layout, extract_dir, concurrency=concurrency)
+            written = write_files(session, exact, layout, extract_dir, overwrite=overwrite, concurrency=concurrency)
             said |= {key: written[key] for key in ("Directory", "Written", "Unchanged")}
     if as_json:
         session.console.json({"Reference": str(reference)} | said)

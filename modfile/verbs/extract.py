@@ -6,28 +6,27 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..backoff import Backoff
+from ..content import Descriptor
 from ..destination import Destination
-from ..errors import ContentError, NotFoundError
-from ..glob import Pattern
+from ..errors import ContentError
 from ..manifest import INDEX_TYPES, MAX_MANIFEST, Manifest
-from ..modelpack import Layer, layers_of
-from ..paths import check_plan, listed
+from ..pipeline import FileReader
+from ..plan import Choice, Plan, PlannedFile
 from ..progress import SILENT, Outcome, Progress
-from ..store import Combined, Source, read
+from ..store import Combined, Reader, Source, read
 from ..workers import CONCURRENCY, StoppableMeter, run_all
 from .copy import Tally
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
     from threading import Event
 
-    from ..content import Descriptor
+    from ..destination import Staged
     from ..digestcache import DigestCache
+    from ..modelpack import Layer
+    from ..progress import Meter
     from ..reference import Reference
-
-
-_LISTED = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,96 +45,145 @@ def extract(
     directory: Path,
     *,
     patterns: Sequence[str] | None = None,
+    overwrite: bool = False,
     cache: DigestCache | None = None,
     backoff: Backoff | None = None,
     progress: Progress = SILENT,
     concurrency: int = CONCURRENCY,
+    note: Callable[[str], None] = SILENT.note,
 ) -> Extracted:
     """Write an artifact's files below a directory, each verified before it has its name; with `patterns`, only those.
 
     The source may be a registry: then nothing is kept but the files. All paths are checked before the first byte is
-    written; files that are right already are left alone; other files of the directory stay.
+    written, and the directory is as it was until all files are there and verified. Files that are right already are
+    left alone; other files of the directory stay, unless `overwrite` lets the files take the whole directory's place,
+    which happens at one moment. `note` is told while another command writes to the directory.
 
     Raises:
         NotFoundError: the source has nothing of that name or lacks a blob of it, or a pattern matches no file.
         UsageError: a pattern is malformed.
         ContentError: the artifact is not a model, or a path of it would not be safe; nothing is written.
         DestinationError: a file cannot be written.
-        VerificationError: a blob is damaged; its file is not written.
+        VerificationError: a blob is damaged; nothing is written.
     """
+    choice = Choice(patterns)
     root = source.resolve(reference)
-    if root.media_type in INDEX_TYPES:
-        raise ContentError(f"{reference} is an index of several manifests; name one of them by its digest")
-    plan = plan_files(Manifest.parse(read(source, root, MAX_MANIFEST)))
-    if patterns is not None:
-        plan = _choose(plan, patterns, reference)
-    tally = Tally()
-    with Destination(directory, backoff or Backoff(), cache) as destination:
-        destination.require(())
-        right, missing = _compare(plan, destination, concurrency)
-        destination.require([plan[path].content for path in missing])
-        for path in right:
-            progress.start(path, plan[path].content.size).finish(Outcome.SKIPPED)
-            tally.add(plan[path].content.digest, plan[path].content.size, Outcome.SKIPPED)
-        # Content that several paths have comes once; the others get it from the first.
-        first = {plan[path].content.digest: path for path in reversed(missing)}
-        local = Combined((destination, source))
-
-        def write(path: str, stop: Event) -> int:
-            content, metadata = plan[path].content, plan[path].metadata
-            meter = StoppableMeter(progress.start(path, content.size), stop)
-            whence = source if first[content.digest] == path else local
-            meter.finish(destination.write(path, content, whence, metadata, meter))
-            return meter.resumed
-
-        originals = sorted(first.values(), key=lambda path: -plan[path].content.size)
-        for path, resumed in zip(originals, run_all(originals, write, concurrency), strict=True):
-            tally.add(plan[path].content.digest, plan[path].content.size, Outcome.MOVED, resumed)
-        run_all([path for path in missing if path not in set(originals)], write, concurrency)
-    return Extracted(root, tuple(sorted(missing)), tuple(sorted(right)), tally)
+    plan = plan_of(reference, root, source)
+    chosen = choice.of(plan, str(reference)) if not plan.packed else plan.files
+    with Destination(directory, backoff or Backoff(), cache, overwrite=overwrite, note=note) as destination:
+        work = _Extraction(source, destination, progress, concurrency)
+        if plan.packed:
+            plan.add(work.unpack([layer for layer in plan.packed if choice.may_be_in(layer)]))
+            plan.check()
+            chosen = choice.of(plan, str(reference))
+        work.write(chosen)
+        destination.publish()
+    return Extracted(root, tuple(sorted(work.written)), tuple(sorted(work.unchanged)), work.tally)
 
 
-def _compare(plan: dict[str, Layer], destination: Destination, concurrency: int) -> tuple[list[str], list[str]]:
-    """Tell the files that are right already from those that are not."""
-
-    def look(path: str, stop: Event) -> bool:
-        return destination.holds(path, plan[path].content, plan[path].metadata)
-
-    found = dict(zip(plan, run_all(plan, look, concurrency), strict=True))
-    return [path for path in plan if found[path]], [path for path in plan if not found[path]]
-
-
-def _choose(plan: dict[str, Layer], patterns: Sequence[str], reference: Reference) -> dict[str, Layer]:
-    """Return the files that a pattern matches: a file's own name, a directory's, or a glob as in a Modelfile."""
-    chosen: set[str] = set()
-    for text in patterns:
-        below = text.rstrip("/") + "/"
-        matched = {text} & plan.keys() or {path for path in plan if path.startswith(below)}
-        if not matched:
-            pattern = Pattern.parse(text)
-            matched = {path for path in plan if pattern.matches(path)}
-        if not matched:
-            raise NotFoundError(f"{text!r} matches no file of {reference}, which has: {listed(sorted(plan), _LISTED)}")
-        chosen |= matched
-    return {path: layer for path, layer in plan.items() if path in chosen}
-
-
-def plan_files(manifest: Manifest) -> dict[str, Layer]:
-    """Return the layer of each file, in the order of the layers, once all paths are found safe.
+def plan_of(reference: Reference, root: Descriptor, source: Source) -> Plan:
+    """Return the files of an artifact whose manifest is `root`.
 
     Raises:
-        ContentError: a layer is in a format that is not read, has no path, or one that is not safe.
+        ContentError: it is no model, or a path of it would not be safe.
     """
-    plan: dict[str, Layer] = {}
-    for layer in layers_of(manifest):
-        if layer.format != "raw":
-            raise ContentError(
-                f"layer {layer.content.digest.short} is {layer.content.media_type}; only raw layers are read"
-            )
-        if layer.path is None:
-            raise ContentError(f"layer {layer.content.digest.short} does not say which file it is")
-        if layer.path in plan:
-            raise ContentError(f"two layers are the file {layer.path!r}")
-        plan[layer.path] = layer
-    check_plan(plan)
-    return plan
+    if root.media_type in INDEX_TYPES:
+        raise ContentError(f"{reference} is an index of several manifests; name one of them by its digest")
+    return Plan(Manifest.parse(read(source, root, MAX_MANIFEST)))
+
+
+class _Extraction:
+    """Brings files to a destination, and tells which."""
+
+    def __init__(self, source: Source, destination: Destination, progress: Progress, concurrency: int) -> None:
+        self._source = source
+        self._destination = destination
+        self._progress = progress
+        self._concurrency = concurrency
+        self._unpacked: dict[str, Staged] = {}
+        self.tally = Tally()
+        self.written: list[str] = []
+        self.unchanged: list[str] = []
+
+    def unpack(self, layers: Sequence[Layer]) -> list[PlannedFile]:
+        """Take in the files of tars, beside the destination.
+
+        Raises:
+            ContentError: a tar is not what it should be.
+            VerificationError: a tar's bytes are not what its digest says.
+        """
+        self._destination.require(layer.content for layer in layers)
+        found = run_all(layers, self._unpack, self._concurrency)
+        for layer, (_, resumed) in zip(layers, found, strict=True):
+            self.tally.add(layer.content.digest, layer.content.size, Outcome.MOVED, resumed)
+        return [file for files, _ in found for file in files]
+
+    def _unpack(self, layer: Layer, stop: Event) -> tuple[list[PlannedFile], int]:
+        content = layer.content
+        meter = StoppableMeter(self._progress.start(layer.path or content.digest.short, content.size), stop)
+        with self._source.open(content) as packed:
+            if isinstance(packed, FileReader):
+                files = self._stage_members(layer, packed, meter)
+                meter.finish(Outcome.MOVED)
+                return files, 0
+        # From far away it comes as it is first, so that an interrupted command goes on with it.
+        self._destination.bring(content, self._source, meter)
+        with self._destination.open(content) as packed:
+            files = self._stage_members(layer, packed, StoppableMeter(SILENT, stop))
+        self._destination.drop(content)
+        meter.finish(Outcome.MOVED)
+        return files, meter.resumed
+
+    def _stage_members(self, layer: Layer, packed: Reader, meter: Meter) -> list[PlannedFile]:
+        from ..unpack import unpack  # few artifacts need it
+
+        files = []
+        for path, metadata, reader in unpack(layer, packed, self._destination.free(), meter.advance):
+            staged = self._destination.stage_stream(reader, metadata)
+            self._unpacked[path] = staged
+            files.append(PlannedFile(path, Descriptor(layer.content.media_type, staged.digest, staged.size), metadata))
+        return files
+
+    def write(self, files: Mapping[str, PlannedFile]) -> None:
+        """Stage the files that are not right already.
+
+        Raises:
+            DestinationError, NotFoundError, VerificationError: a file cannot be brought.
+        """
+        meters = {path: self._progress.start(path, file.content.size) for path, file in files.items()}
+
+        def look(path: str, stop: Event) -> bool:
+            meter = StoppableMeter(meters[path], stop)
+            return self._destination.holds(path, files[path].content, files[path].metadata, meter)
+
+        for path, right in zip(files, run_all(files, look, self._concurrency), strict=True):
+            content = files[path].content
+            if right:
+                self.unchanged.append(path)
+                meters[path].finish(Outcome.SKIPPED)
+                if path not in self._unpacked:
+                    self.tally.add(content.digest, content.size, Outcome.SKIPPED)
+                continue
+            self.written.append(path)
+            if path in self._unpacked:
+                self._destination.place(path, self._unpacked[path])
+                meters[path].finish(Outcome.MOVED)
+        missing = [path for path in self.written if path not in self._unpacked]
+        self._destination.require(files[path].content for path in missing)
+        self._bring(missing, files, meters)
+
+    def _bring(self, missing: Sequence[str], files: Mapping[str, PlannedFile], meters: Mapping[str, Meter]) -> None:
+        # Content that several paths have comes once; the others get it from the first.
+        first = {files[path].content.digest: path for path in reversed(missing)}
+        near = Combined((self._destination, self._source))
+
+        def write(path: str, stop: Event) -> int:
+            content, metadata = files[path].content, files[path].metadata
+            meter = StoppableMeter(meters[path], stop)
+            meter.finish(self._destination.stage(path, content, near, metadata, meter))
+            return meter.resumed
+
+        originals = sorted(first.values(), key=lambda path: -files[path].content.size)
+        for path, resumed in zip(originals, run_all(originals, write, self._concurrency), strict=True):
+            self.tally.add(files[path].content.digest, files[path].content.size, Outcome.MOVED, resumed)
+        run_all([path for path in missing if path not in set(originals)], write, self._concurrency)
