@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from .archive import OVERHEAD, walk
@@ -47,7 +48,7 @@ def unpack(
     for member, reader in walk(hashing, _COMPRESSION[layer.format], limit):
         if said and layer.path is not None and (member.path, member.size) != (layer.path, said.size):
             raise ContentError(
-                f"layer {layer.content.digest.short} should be {shown(layer.path)} of {said.size:,} bytes, "
+                f"it should be {shown(layer.path)} of {said.size:,} bytes, "
                 f"but holds {shown(member.path)} of {member.size:,}"
             )
         paths.append(member.path)
@@ -58,8 +59,17 @@ def unpack(
         )
     verify(layer.content, hashing.size, hashing.digest)
     if said and len(paths) != 1:
-        raise ContentError(f"layer {layer.content.digest.short} holds {len(paths)} files, but says that it is one")
+        raise ContentError(f"it holds {len(paths)} files, but says that it is one")
     check_plan(paths)
+
+
+@contextmanager
+def named(layer: Layer) -> Iterator[None]:
+    """Let errors about what is in a layer say which layer it is."""
+    try:
+        yield
+    except ContentError as error:
+        raise ContentError(f"layer {layer.content.digest.short}: {error}") from error
 
 
 class _HashingReader:

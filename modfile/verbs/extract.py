@@ -135,13 +135,15 @@ class _Extraction:
         return files, meter.resumed
 
     def _stage_members(self, layer: Layer, packed: Reader, meter: Meter) -> list[PlannedFile]:
-        from ..unpack import unpack  # few artifacts need it
+        from ..unpack import named, unpack  # few artifacts need it
 
         files = []
-        for path, metadata, reader in unpack(layer, packed, self._destination.free(), meter.advance):
-            staged = self._destination.stage_stream(reader, metadata)
-            self._unpacked[path] = staged
-            files.append(PlannedFile(path, Descriptor(layer.content.media_type, staged.digest, staged.size), metadata))
+        with named(layer):
+            for path, metadata, reader in unpack(layer, packed, self._destination.free(), meter.advance):
+                staged = self._destination.stage_stream(reader, metadata)
+                self._unpacked[path] = staged
+                content = Descriptor(layer.content.media_type, staged.digest, staged.size)
+                files.append(PlannedFile(path, content, metadata))
         return files
 
     def write(self, files: Mapping[str, PlannedFile]) -> None:

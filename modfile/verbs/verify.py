@@ -184,11 +184,11 @@ def _hashed(reader: Reader, content: Descriptor, meter: Meter) -> tuple[Digest, 
 
 def _packed(layer: Layer, source: Source, progress: Progress, stop: Event) -> list[PlannedFile]:
     """Read through a tar for the digests of its files."""
-    from ..unpack import MOST, unpack  # few artifacts need it
+    from ..unpack import MOST, named, unpack  # few artifacts need it
 
     files = []
     meter = StoppableMeter(progress.start(label(layer.content), layer.content.size), stop)
-    with source.open(layer.content) as packed:
+    with named(layer), source.open(layer.content) as packed:
         for path, metadata, reader in unpack(layer, packed, MOST, meter.advance):
             hasher = hashlib.sha256()
             pump(reader, hasher, None, metadata.size, SILENT.advance)
