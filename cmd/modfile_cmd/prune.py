@@ -22,7 +22,8 @@ def prune(
 ) -> None:
     """Free what no tag needs; print how much.
 
-    Waits for commands that are writing to the store.
+    Waits for commands that are writing to the store. What `modfile fsck --repair` had set aside goes too, unless it is
+    the only copy of something that a tag needs. Nothing goes while a manifest cannot be read.
 
     \b
       modfile prune --dry-run
@@ -33,12 +34,13 @@ def prune(
     session = Session.of(context)
     done = free(session.storage.layout, remove_untagged=remove_untagged, dry_run=dry_run, note=session.console.say)
     if as_json:
-        said = {"DryRun": dry_run, "Bytes": done.bytes, "Partials": done.partials}
+        said = {"DryRun": dry_run, "Bytes": done.bytes, "Partials": done.partials, "Damaged": done.damaged}
         digests = {"Manifests": [str(d) for d in done.manifests], "Blobs": [str(d) for d in done.blobs]}
         session.console.json(said | digests)
     else:
         verb = "would free" if dry_run else "freed"
+        damaged = f", {done.damaged} damaged ones that were set aside" if done.damaged else ""
         session.console.result(
-            f"{verb} {size(done.bytes)}: {len(done.blobs)} blobs, {len(done.manifests)} of them untagged manifests, "
-            f"and {done.partials} partial ones"
+            f"{verb} {size(done.bytes)}: {len(done.blobs)} blobs, {len(done.manifests)} of them untagged manifests"
+            f"{damaged}, and {done.partials} partial ones"
         )

@@ -95,6 +95,16 @@ class Index:
         elif not any(_is_of(entry, reference.name, content.digest) for entry in self):
             self._append(content, {REPOSITORY: reference.name})
 
+    def set_name(self, content: Descriptor, name: str | None) -> None:
+        """Let a name, any text, point at content; what had it before goes. Without a name content is just listed."""
+        if name is not None:
+            self._remove(
+                lambda entry: entry.name == name or (entry.name is None and entry.content.digest == content.digest)
+            )
+            self._append(content, {REF_NAME: name})
+        elif not any(entry.content.digest == content.digest for entry in self):
+            self._append(content, {})
+
     def untag(self, reference: Reference) -> None:
         """Take a tag away; its manifest stays, untagged, if the repository has no other name for it."""
         gone = [entry for entry in self if entry.reference == reference]

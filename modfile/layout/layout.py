@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import os
 import secrets
 import stat
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,10 +15,13 @@ from ..backoff import Backoff
 from ..content import Descriptor, Digest
 from ..errors import ContentError, NotFoundError, StoreError, VerificationError
 from ..partial import Partial
-from ..pipeline import FileReader
 from ..progress import SILENT, Outcome
 from ..store import BytesReader
+from . import condition, damaged
+from .blobreader import BlobReader
 from .index import Entry, Index
+from .lock import Lock
+from .trouble import explained
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -27,9 +29,11 @@ if TYPE_CHECKING:
     from ..progress import Meter
     from ..reference import Reference
     from ..store import Reader, Source
+    from .condition import Condition
 
 _VERSION = "1.0.0"
 _BLOB_MODE = 0o444
+_READING = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 class Layout:
@@ -42,6 +46,7 @@ class Layout:
         oci-layout  index.json
         blobs/<algorithm>/<hex>   read-only files; one with its name is whole
         ingest/                   content under way
+        damaged/                  what was in a blob's place and was not it
         locks/                    index, content
     """
 
@@ -85,20 +90,24 @@ class Layout:
 
         Raises:
             NotFoundError: the blob is not here.
-            StoreError: it cannot be read, or is not as large as the descriptor says.
+            VerificationError: it is no file, or is not as large as the descriptor says.
+            StoreError: it cannot be read.
         """
         with self._trouble(f"blob {content.digest}"):
             try:
-                fd = os.open(self.blob_path(content.digest), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+                fd = os.open(self.blob_path(content.digest), _READING)
             except FileNotFoundError:
                 raise NotFoundError(f"blob {content.digest} is not in the local store") from None
         try:
-            size = os.fstat(fd).st_size
+            status = os.fstat(fd)
+            if not stat.S_ISREG(status.st_mode):
+                raise VerificationError(f"blob {content.digest} in the local store is not a file")
+            size = status.st_size
             if size != content.size:
                 raise VerificationError(
                     f"blob {content.digest} in the local store has {size:,} bytes, not {content.size:,}"
                 )
-            yield _BlobReader(fd, start, content.digest)
+            yield BlobReader(fd, start, content.digest)
         finally:
             os.close(fd)
 
@@ -164,6 +173,30 @@ class Layout:
                 raise
         return digest
 
+    def adopt(self, content: Descriptor, file: int, directory: int, name: str) -> Outcome:
+        """Make a verified file a blob: `name` in a directory on the store's file system, both open as descriptors.
+
+        The file goes from its directory, also if the blob is here already. The caller holds `writing()` on until
+        something names the blob.
+
+        Raises:
+            StoreError: the disk did not take it.
+        """
+        with self.writing(), self._trouble(f"blob {content.digest}"), ExitStack() as stack:
+            _, blobs = self._directories(stack, content.digest.algorithm)
+            if self.exists(content):
+                os.unlink(name, dir_fd=directory)
+                return Outcome.SKIPPED
+            os.fchmod(file, _BLOB_MODE)
+            try:
+                os.fsync(file)
+            except OSError:
+                os.unlink(name, dir_fd=directory)
+                raise
+            os.rename(name, content.digest.hex, src_dir_fd=directory, dst_dir_fd=blobs)
+            os.fsync(blobs)
+        return Outcome.MOVED
+
     def add_bytes(self, data: bytes, media_type: str) -> Descriptor:
         """Store small content; return its descriptor."""
         content = Descriptor(media_type, Digest.of(data), len(data))
@@ -221,11 +254,11 @@ class Layout:
                 root = _directory(stack, self.root)
                 _write_durably(root, "index.json", after, self._directories(stack, "sha256")[0])
 
-    def writing(self) -> _Lock:
+    def writing(self) -> Lock:
         """Hold off `collecting()` while content is brought and named."""
         return self._locked("content", fcntl.LOCK_SH)
 
-    def collecting(self, note: Callable[[str], None] = SILENT.note) -> _Lock:
+    def collecting(self, note: Callable[[str], None] = SILENT.note) -> Lock:
         """Wait until nobody is writing, and hold all writers off; tell `note` if there is something to wait for."""
         return self._locked("content", fcntl.LOCK_EX, note)
 
@@ -244,7 +277,22 @@ class Layout:
                         digest = Digest.parse(f"{algorithm}:{item.name}")
                     except ContentError:
                         continue
-                    yield digest, item.stat(follow_symlinks=False)
+                    with suppress(FileNotFoundError):  # removed since it was listed
+                        yield digest, item.stat(follow_symlinks=False)
+
+    def foreign(self) -> Iterator[Path]:
+        """Go through what stands among the blobs and is none, by its name."""
+        with self._trouble("the blobs"):
+            blobs = self.root / "blobs"
+            for path in sorted(blobs.iterdir()) if blobs.exists() else ():
+                if path.name not in ("sha256", "sha512"):
+                    yield path
+                    continue
+                for inner in sorted(path.iterdir()):
+                    try:
+                        Digest.parse(f"{path.name}:{inner.name}")
+                    except ContentError:
+                        yield inner
 
     def remove_blob(self, digest: Digest) -> None:
         """Remove a blob. Whoever does so holds `collecting()`, and knows that nothing leads to it."""
@@ -259,7 +307,61 @@ class Layout:
             except FileNotFoundError:
                 return
             for item in listing:
-                yield Path(item.path), item.stat(follow_symlinks=False)
+                with suppress(FileNotFoundError):  # removed, or given its name, since it was listed
+                    yield Path(item.path), item.stat(follow_symlinks=False)
+
+    # What is wrong with it
+
+    def examine(self, digest: Digest, advance: Callable[[int], None] = SILENT.advance) -> Condition:
+        """Look at a blob and hash it; `advance` is told of the bytes read."""
+        with self._trouble(f"blob {digest}"):
+            return condition.examine(self.blob_path(digest), digest, advance)
+
+    def size_of(self, digest: Digest) -> int:
+        """Return how many bytes a blob has, 0 if there is none."""
+        found = condition.identity(self.blob_path(digest))
+        return found.size if found else 0
+
+    def is_unchanged(self, digest: Digest, found: Condition) -> bool:
+        """Tell whether a blob is still the very file that was examined, or still missing."""
+        return condition.identity(self.blob_path(digest)) == found.identity
+
+    def make_readable(self, digest: Digest) -> bool:
+        """Give a blob of ours its mode back where not even we may read it; tell whether that was so."""
+        with self._trouble(f"blob {digest}"):
+            path = self.blob_path(digest)
+            try:
+                status = path.lstat()
+            except FileNotFoundError:
+                return False
+            ours = stat.S_ISREG(status.st_mode) and status.st_uid == os.geteuid()
+            if not ours or status.st_mode & stat.S_IRUSR:
+                return False
+            path.chmod(_BLOB_MODE)
+            return True
+
+    def set_aside(self, digest: Digest) -> Path:
+        """Move a blob to `damaged/`; return where it is now. Whoever does so holds `collecting()`."""
+        with self._trouble(f"blob {digest}"):
+            return damaged.set_aside(self.root, self.blob_path(digest), digest)
+
+    def damaged(self) -> Iterator[tuple[Digest, Path, os.stat_result]]:
+        """Go through what was set aside: the blob that it is not, where it is."""
+        with self._trouble("what was set aside"):
+            yield from damaged.copies(self.root)
+
+    def remove_damaged(self, path: Path) -> bool:
+        """Remove what was set aside; tell whether it could be: a directory with something in it stays."""
+        with self._trouble(str(path)):
+            return damaged.remove(path)
+
+    def renew_version(self) -> None:
+        """Write `oci-layout` anew where it is missing, or is no JSON; one that can be read stays as it is."""
+        with self._locked("index", fcntl.LOCK_EX), self._trouble("oci-layout"), ExitStack() as stack:
+            try:
+                strictjson.parse_object((self.root / "oci-layout").read_bytes(), "it")
+            except ContentError:
+                _write_version(_directory(stack, self.root), self._directories(stack, "sha256")[0])
 
     def _index(self) -> Index:
         path = self.root / "index.json"
@@ -288,98 +390,57 @@ class Layout:
             (self.root / name).mkdir(parents=True, exist_ok=True)
         if (self.root / "oci-layout").exists():
             return
+        self._sync_parents()
         with ExitStack() as stack:
             root, ingest = _directory(stack, self.root), _directory(stack, self.root / "ingest")
-            _write_durably(root, "oci-layout", strictjson.dump({"imageLayoutVersion": _VERSION}), ingest)
+            _write_version(root, ingest)
 
     def _directories(self, stack: ExitStack, algorithm: str) -> tuple[int, int]:
         blobs = self.root / "blobs" / algorithm
         blobs.mkdir(parents=True, exist_ok=True)
         return _directory(stack, self.root / "ingest"), _directory(stack, blobs)
 
+    def _sync_parents(self) -> None:
+        """Make the store's own name durable, and those on the way to it on its disk, whoever made them."""
+        for directory in self.root.parents:
+            try:
+                with ExitStack() as stack:
+                    os.fsync(_directory(stack, directory))
+            except PermissionError:
+                return  # so we made nothing in it
+            if directory.is_mount():
+                return
+
     def _sync_blobs(self) -> None:
         """Before the index names blobs, those that another process has just renamed are made durable too."""
+        blobs = self.root / "blobs"
         with ExitStack() as stack:
-            for algorithm in ("sha256", "sha512"):
-                if (self.root / "blobs" / algorithm).is_dir():
-                    os.fsync(_directory(stack, self.root / "blobs" / algorithm))
+            for directory in (blobs / "sha256", blobs / "sha512", blobs):
+                if directory.is_dir():
+                    os.fsync(_directory(stack, directory))
 
-    def _locked(self, name: str, operation: int, note: Callable[[str], None] = SILENT.note) -> _Lock:
+    def _locked(self, name: str, operation: int, note: Callable[[str], None] = SILENT.note) -> Lock:
         with self._trouble("the store"):
             if not (self.root / "locks").is_dir() or not (self.root / "oci-layout").exists():
                 self._prepare()
-            return _Lock(self.root / "locks" / name, operation, note)
+            return Lock(self.root / "locks" / name, operation, note)
 
     @contextmanager
     def _trouble(self, what: str) -> Iterator[None]:
         try:
             yield
         except OSError as error:
-            hint = ""
-            if error.errno == errno.ENOSPC:
-                hint = "; make room (`modfile prune` frees what no tag needs) and run the same command again"
-            elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-                hint = "; another directory is taken with --storage-dir"
-            raise StoreError(f"the store in {self.root}: {what}: {error.strerror or error}{hint}") from error
-
-
-class _BlobReader(FileReader):
-    """Reads a blob; what goes wrong there is the store's trouble, not that of where the bytes go."""
-
-    def __init__(self, fd: int, start: int, digest: Digest) -> None:
-        super().__init__(fd, start)
-        self._digest = digest
-
-    def readinto(self, buffer: bytearray | memoryview, /) -> int:
-        try:
-            return super().readinto(buffer)
-        except OSError as error:
-            raise StoreError(f"blob {self._digest} cannot be read: {error.strerror or error}") from error
-
-    def read(self, size: int = -1, /) -> bytes:
-        try:
-            return super().read(size)
-        except OSError as error:
-            raise StoreError(f"blob {self._digest} cannot be read: {error.strerror or error}") from error
-
-
-class _Lock:
-    """A kernel lock on a file, held for a `with` block."""
-
-    def __init__(self, path: Path, operation: int, note: Callable[[str], None]) -> None:
-        self._path = path
-        self._operation = operation
-        self._note = note
-
-    def __enter__(self) -> None:
-        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-        try:
-            self._fd = os.open(self._path, flags, 0o600)
-        except OSError as error:
-            raise StoreError(f"cannot lock the store with {self._path}: {error.strerror}") from error
-        try:
-            try:
-                fcntl.flock(self._fd, self._operation | fcntl.LOCK_NB)
-            except BlockingIOError:
-                self._note("waiting for other commands that write to the store")
-                fcntl.flock(self._fd, self._operation)
-        except OSError as error:
-            os.close(self._fd)
-            raise StoreError(
-                f"cannot lock the store with {self._path}: {error.strerror}; put it on a local disk"
-            ) from error
-        except BaseException:
-            os.close(self._fd)
-            raise
-
-    def __exit__(self, *error: object) -> None:
-        os.close(self._fd)
+            raise StoreError(f"the store in {self.root}: {what}: {explained(error)}") from error
 
 
 def _directory(stack: ExitStack, path: Path) -> int:
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     stack.callback(os.close, fd)
     return fd
+
+
+def _write_version(root: int, ingest: int) -> None:
+    _write_durably(root, "oci-layout", strictjson.dump({"imageLayoutVersion": _VERSION}), ingest)
 
 
 def _write_durably(directory: int, name: str, data: bytes, ingest: int) -> None:

@@ -13,23 +13,35 @@ from ..errors import ContentError, ModfileError, StoreError
 from ..manifest import INDEX_TYPES, MAX_MANIFEST, Manifest, children, is_manifest
 from ..progress import SILENT
 from ..store import read
+from .reachable import name_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from ..content import Descriptor, Digest
-    from ..layout import Layout
+    from ..layout import Entry, Layout
     from ..layout.index import Index
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 @dataclass(slots=True)
 class Pruned:
-    """What was freed, or would be: untagged manifests, blobs (manifests among them), partial content, bytes in all."""
+    """What was freed, or would be.
+
+    Attributes:
+        manifests: untagged manifests that went.
+        blobs: all blobs that went, manifests among them.
+        partials: how many pieces of partial content.
+        damaged: how many copies that a repair had set aside.
+        bytes: in all.
+    """
 
     manifests: list[Digest] = field(default_factory=list)
     blobs: list[Digest] = field(default_factory=list)
     partials: int = 0
+    damaged: int = 0
     bytes: int = 0
 
 
@@ -43,7 +55,8 @@ def prune(
     """Remove untagged manifests, if asked, and then every blob that nothing of the index leads to.
 
     Waits until no other command is writing to the store, and holds off those that come. A manifest whose subject
-    stays (a referrer: a signature, say) stays as well. Content that is being brought is never touched.
+    stays (a referrer: a signature, say) stays as well. Content that is being brought is never touched. What a repair
+    had set aside goes once its blob is whole again, or nothing needs it.
 
     Raises:
         StoreError: a manifest cannot be read, so that what it needs is not known; nothing is removed.
@@ -56,11 +69,12 @@ def prune(
         try:
             needed = sweep.index(remove_untagged=remove_untagged)
         except StoreError as error:
-            if not (isinstance(error.__cause__, OSError) and error.__cause__.errno == errno.ENOSPC):
+            if not (isinstance(error.__cause__, OSError) and error.__cause__.errno in _FULL):
                 raise
             # The disk is too full for the index to be written anew: what hangs on untagged manifests makes room.
             needed = sweep.index(remove_untagged=remove_untagged, leaves_first=True)
         sweep.blobs(needed)
+        sweep.damaged(needed)
     pruned.blobs.sort()
     return pruned
 
@@ -98,6 +112,15 @@ class _Sweep:
             self._pruned.blobs.append(digest)
             self._pruned.bytes += status.st_size
 
+    def damaged(self, needed: set[Digest]) -> None:
+        """Remove what was set aside, but for the only copy there is of something that is needed."""
+        for digest, path, status in list(self._layout.damaged()):
+            if digest in needed and self._layout.examine(digest).fault:
+                continue
+            if self._dry_run or self._layout.remove_damaged(path):
+                self._pruned.damaged += 1
+                self._pruned.bytes += status.st_size
+
     def partials(self) -> None:
         """Remove content that nobody is bringing any more."""
         for path, status in self._layout.partials():
@@ -121,16 +144,16 @@ def _collect_entries(layout: Layout, index: Index, *, remove_untagged: bool) -> 
     untagged = []
     for entry in index:
         if entry.name is not None or not remove_untagged:
-            _mark(layout, entry.content, needed, entry.name or str(entry.content.digest))
+            _mark(layout, entry.content, needed, name_of(entry))
         else:
-            untagged.append(entry.content)
-    while kept := [content for content in untagged if _subject(layout, content) in needed]:
-        for content in kept:
-            untagged.remove(content)
-            _mark(layout, content, needed, str(content.digest))
-    for content in untagged:
-        index.remove_untagged(content)
-    return needed, untagged
+            untagged.append(entry)
+    while kept := [entry for entry in untagged if _subject(layout, entry) in needed]:
+        for entry in kept:
+            untagged.remove(entry)
+            _mark(layout, entry.content, needed, name_of(entry))
+    for entry in untagged:
+        index.remove_untagged(entry.content)
+    return needed, [entry.content for entry in untagged]
 
 
 def _mark(layout: Layout, content: Descriptor, needed: set[Digest], name: str) -> None:
@@ -146,23 +169,34 @@ def _mark(layout: Layout, content: Descriptor, needed: set[Digest], name: str) -
                 raise ContentError(f"what {content.media_type} leads to is not known")
             found = children(content.media_type, read(layout, content, MAX_MANIFEST))
         except ModfileError as error:
-            raise StoreError(
-                f"nothing was removed, because {name} cannot be read ({error}); "
-                f"take it away with `modfile rm` or bring it anew, then prune"
-            ) from error
+            raise _unreadable(name, error) from error
         if content.media_type in INDEX_TYPES:
             pending += found
         else:
             needed.update(leaf.digest for leaf in found)
 
 
-def _subject(layout: Layout, content: Descriptor) -> Digest | None:
-    if content.media_type in INDEX_TYPES:
+def _unreadable(name: str, error: ModfileError) -> StoreError:
+    return StoreError(
+        f"nothing was removed, because {name} cannot be read ({error}); "
+        f"`modfile fsck --repair` fetches it again, `modfile rm` takes it away"
+    )
+
+
+def _subject(layout: Layout, entry: Entry) -> Digest | None:
+    """Return what an untagged manifest is about, None for one that is about nothing, or is no manifest: it goes.
+
+    Raises:
+        StoreError: it cannot be read, so that it may be what something that stays is signed with.
+    """
+    if entry.content.media_type in INDEX_TYPES:
         return None
     try:
-        subject = Manifest.parse(read(layout, content, MAX_MANIFEST)).subject
-    except ModfileError:
-        return None  # untagged and broken: it goes
+        subject = Manifest.parse(read(layout, entry.content, MAX_MANIFEST)).subject
+    except ContentError:
+        return None
+    except ModfileError as error:
+        raise _unreadable(name_of(entry), error) from error
     return subject.digest if subject else None
 
 

@@ -96,6 +96,7 @@ def test_a_referrer_of_what_stays_stays_and_goes_with_it(layout):
     assert of_the_signature
 
 
+@pytest.mark.promise("S6")
 @pytest.mark.parametrize("damage", ["missing", "changed", "shorter"])
 def test_nothing_is_removed_while_a_manifest_cannot_be_read(layout, damage):
     content = artifact(layout, "one", V1)
@@ -113,6 +114,7 @@ def test_nothing_is_removed_while_a_manifest_cannot_be_read(layout, damage):
     assert len(layout.entries()) == 1
 
 
+@pytest.mark.promise("S6")
 def test_a_partial_that_somebody_writes_is_not_touched(layout):
     layout.add_bytes(b"", "a/b")
     import os
@@ -125,6 +127,7 @@ def test_a_partial_that_somebody_writes_is_not_touched(layout):
     os.close(ingest)
 
 
+@pytest.mark.promise("S6")
 def test_prune_waits_for_who_is_writing(layout):
     with layout.writing():
         content = layout.add_bytes(b"{}", "a/b")
@@ -173,3 +176,70 @@ def test_who_prunes_is_told_that_there_is_something_to_wait_for(layout):
             time.sleep(0.01)
     thread.join(10)
     assert "waiting" in notes[0]
+
+
+@pytest.mark.promise("S6")
+@pytest.mark.parametrize("damage", ["missing", "changed", "shorter"])
+def test_nothing_is_removed_while_an_untagged_manifest_cannot_be_read(layout, damage):
+    """It may be the signature of something that stays."""
+    subject = artifact(layout, "one", V1)
+    signature = artifact(layout, "signature", V1.at(Digest.of(b"")), subject)
+    whole = layout.blob_path(signature.digest).read_bytes()
+    blob = layout.blob_path(signature.digest)
+    blob.unlink()
+    if damage != "missing":
+        blob.write_bytes(b"x" * (signature.size if damage == "changed" else 3))
+    before, index = blobs(layout), (layout.root / "index.json").read_bytes()
+    with pytest.raises(StoreError, match=f"nothing was removed, because r.io/a/b@{signature.digest} cannot be read"):
+        prune(layout)
+    assert (blobs(layout), (layout.root / "index.json").read_bytes()) == (before, index)
+    blob.write_bytes(whole)
+    assert prune(layout).blobs == []
+    assert layout.exists(signature)
+
+
+def test_an_untagged_manifest_that_can_be_taken_away_keeps_nothing_back(layout):
+    signature = artifact(layout, "signature", V1.at(Digest.of(b"")))
+    layout.blob_path(signature.digest).unlink()
+    layout.untag([V1.at(signature.digest)])
+    assert len(prune(layout).blobs) == 2
+
+
+def test_an_untagged_manifest_that_is_none_goes(layout):
+    layout.tag(layout.add_bytes(b"not json", OCI_MANIFEST), V1.at(Digest.of(b"")))
+    assert len(prune(layout).blobs) == 1
+    assert layout.entries() == ()
+
+
+@pytest.mark.promise("S6")
+@pytest.mark.parametrize("data", [b"", b"{", b'{"manifests": [1]}'])
+def test_nothing_is_removed_while_the_index_cannot_be_read(layout, data):
+    artifact(layout, "one", V1)
+    artifact(layout, "two")
+    (layout.root / "index.json").write_bytes(data)
+    before = blobs(layout)
+    with pytest.raises(StoreError, match=r"index\.json is damaged"):
+        prune(layout)
+    assert blobs(layout) == before
+    assert (layout.root / "index.json").read_bytes() == data
+
+
+@pytest.mark.parametrize("kind", ["file", "link", "empty directory", "full directory"])
+def test_what_was_set_aside_goes_unless_it_has_something_in_it(layout, kind):
+    artifact(layout, "one", V1)
+    path = layout.root / "damaged" / ("sha256-" + "0" * 64)
+    path.parent.mkdir()
+    if kind == "file":
+        path.write_bytes(b"x")
+    elif kind == "link":
+        path.symlink_to(layout.root)
+    else:
+        path.mkdir()
+        if kind == "full directory":
+            (path / "mine").write_text("x")
+    (layout.root / "damaged/notes").write_text("mine")
+    assert prune(layout, dry_run=True).damaged == 1
+    assert prune(layout).damaged == (kind != "full directory")
+    left = {found.name for found in path.parent.iterdir()}
+    assert left == {"notes", path.name} if kind == "full directory" else left == {"notes"}
+    assert layout.root.exists()
