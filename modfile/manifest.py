@@ -18,6 +18,8 @@ DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 DOCKER_LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
 MANIFEST_TYPES = (OCI_MANIFEST, DOCKER_MANIFEST)
 INDEX_TYPES = (OCI_INDEX, DOCKER_LIST)
+ARTIFACT_MANIFEST = "application/vnd.oci.artifact.manifest.v1+json"
+"""Of the OCI image specification's 1.1 release candidates; no release has it, but registries hold some."""
 
 MAX_MANIFEST = 4 << 20
 """The largest manifest or index that is read or written, in bytes."""
@@ -27,7 +29,7 @@ MAX_LAYERS = 100_000
 
 def is_manifest(media_type: str) -> bool:
     """Tell whether content of this type points at other content, and is a registry's manifest rather than a blob."""
-    return media_type in MANIFEST_TYPES or media_type in INDEX_TYPES
+    return media_type in MANIFEST_TYPES or media_type in INDEX_TYPES or media_type == ARTIFACT_MANIFEST
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +53,7 @@ class Manifest:
         value = _object(data)
         media_type = value.get("mediaType", OCI_MANIFEST)
         if media_type not in MANIFEST_TYPES:
-            raise ContentError(f"the manifest's type is not one that can be read: {str(media_type)[:100]}")
+            raise ContentError(f"the manifest's type is not one that can be read: {str(media_type)[:100]!r}")
         artifact_type = value.get("artifactType")
         if artifact_type is not None and not isinstance(artifact_type, str):
             raise ContentError("the manifest's artifactType is not a string")
@@ -97,8 +99,21 @@ def children(media_type: str, data: bytes) -> tuple[Descriptor, ...]:
     """
     if media_type in INDEX_TYPES:
         return _descriptors(_object(data), "manifests")
+    if media_type == ARTIFACT_MANIFEST:
+        return _descriptors({"blobs": [], **_bounded(data)}, "blobs")
     manifest = Manifest.parse(data)
     return (manifest.config, *manifest.layers)
+
+
+def subject_of(media_type: str, data: bytes) -> Descriptor | None:
+    """Return what a manifest or an index is about, None if it is about nothing.
+
+    Raises:
+        ContentError: the bytes are not of that type.
+    """
+    children(media_type, data)
+    subject = _bounded(data).get("subject")
+    return None if subject is None else Descriptor.parse(subject)
 
 
 def describe(data: bytes, media_type: str) -> Descriptor:
@@ -117,16 +132,20 @@ def media_type_of(data: bytes) -> str:
     if told is None:
         told = OCI_INDEX if "manifests" in value else OCI_MANIFEST
     if not isinstance(told, str) or not is_manifest(told):
-        raise ContentError(f"not a manifest that can be read: {str(told)[:100]}")
+        raise ContentError(f"not a manifest that can be read: {str(told)[:100]!r}")
     return told
 
 
-def _object(data: bytes) -> dict[str, Any]:
+def _bounded(data: bytes) -> dict[str, Any]:
     if len(data) > MAX_MANIFEST:
         raise ContentError(f"a manifest of {len(data):,} bytes is larger than the {MAX_MANIFEST:,} allowed")
-    value = strictjson.parse_object(data, "manifest")
+    return strictjson.parse_object(data, "manifest")
+
+
+def _object(data: bytes) -> dict[str, Any]:
+    value = _bounded(data)
     if value.get("schemaVersion") != 2:
-        raise ContentError(f"the manifest's schemaVersion is not 2 but {str(value.get('schemaVersion'))[:20]}")
+        raise ContentError(f"the manifest's schemaVersion is not 2 but {str(value.get('schemaVersion'))[:20]!r}")
     return value
 
 

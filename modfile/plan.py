@@ -13,7 +13,7 @@ from .paths import check_plan, listed, shown
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from .content import Descriptor
+    from .content import Descriptor, Digest
     from .manifest import Manifest
     from .modelpack import FileMetadata, Layer
 
@@ -45,9 +45,13 @@ class Plan:
         """
         self.files: dict[str, PlannedFile] = {}
         self.packed: list[Layer] = []
-        said = []
+        said: list[str] = []
+        seen: set[Digest] = set()
         for layer in layers_of(manifest):
             if layer.is_packed:
+                if layer.content.digest in seen:
+                    raise ContentError(f"layer {layer.content.digest.short} is there twice, with the same files")
+                seen.add(layer.content.digest)
                 self.packed.append(layer)
                 if layer.metadata and layer.path is not None:
                     said.append(layer.path)

@@ -20,8 +20,7 @@ if TYPE_CHECKING:
 MAX_LINKED = 100_000
 """So many entries may be reached through links to directories, which can multiply without being a loop."""
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_LONGEST_PATH = 4000  # bytes; Linux takes 4095 (PATH_MAX), and what is longer is opened in several steps
-_PASSAGE = os.O_DIRECTORY | os.O_CLOEXEC | getattr(os, "O_PATH", os.O_RDONLY)
+_PASSAGE = os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC | getattr(os, "O_PATH", os.O_RDONLY)
 _EFFECTIVE = os.access in os.supports_effective_ids
 _NO_STATUS = os.stat_result((0,) * 10)
 _HUB_REPOSITORY = re.compile(r"(?:models|datasets|spaces)--.+")
@@ -176,23 +175,23 @@ class Tree:
 
 
 def open_path(path: str, flags: int) -> int:
-    """Open an absolute path that may be longer than the system takes at once.
+    """Open an absolute path that is free of links, however long it is.
+
+    It is walked one directory at a time, so that a link which has taken the place of one meanwhile is not followed.
 
     Raises:
         OSError: as `os.open` does.
     """
-    parent, rest = None, path
+    *directories, name = path.split("/")[1:]
+    parent = os.open("/", _PASSAGE)
     try:
-        while len(os.fsencode(rest)) > _LONGEST_PATH:
-            cut = rest.rindex("/", 1, _LONGEST_PATH // 4)  # a character is four bytes at most
-            step = os.open(rest[:cut], _PASSAGE, dir_fd=parent)
-            if parent is not None:
-                os.close(parent)
-            parent, rest = step, rest[cut + 1 :]
-        return os.open(rest, flags, dir_fd=parent)
-    finally:
-        if parent is not None:
+        for directory in directories:
+            step = os.open(directory, _PASSAGE, dir_fd=parent)
             os.close(parent)
+            parent = step
+        return os.open(name or ".", flags, dir_fd=parent)
+    finally:
+        os.close(parent)
 
 
 def _hub_blobs(root: str) -> str | None:

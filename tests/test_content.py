@@ -13,6 +13,7 @@ def test_a_digest_reads_as_it_is_written(text):
     assert str(Digest.parse(text)) == text
 
 
+@pytest.mark.promise("R1")
 @pytest.mark.parametrize(
     "text",
     [
@@ -51,11 +52,13 @@ def test_a_descriptor_reads_as_it_is_written():
     }
 
 
+@pytest.mark.promise("R1")
 @pytest.mark.parametrize("size", [0, MAX_SIZE])
 def test_sizes_lie_between_0_and_the_largest(size):
     assert Descriptor.parse({**GOOD, "size": size}).size == size
 
 
+@pytest.mark.promise("R1")
 @pytest.mark.parametrize(
     "change",
     [

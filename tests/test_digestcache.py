@@ -44,6 +44,7 @@ def test_what_was_remembered_is_known_in_another_process_too(open_cache, status)
     assert open_cache().get(status) == DIGEST
 
 
+@pytest.mark.promise("W7")
 def test_a_file_that_changed_is_unknown(open_cache, status, tmp_path):
     cache = open_cache()
     cache.put(status, DIGEST)
@@ -51,6 +52,7 @@ def test_a_file_that_changed_is_unknown(open_cache, status, tmp_path):
     assert cache.get((tmp_path / "file").stat()) is None
 
 
+@pytest.mark.promise("W7")
 def test_a_file_whose_time_was_set_back_after_a_change_is_unknown(open_cache, status, tmp_path):
     cache = open_cache()
     cache.put(status, DIGEST)
@@ -59,6 +61,7 @@ def test_a_file_whose_time_was_set_back_after_a_change_is_unknown(open_cache, st
     assert cache.get((tmp_path / "file").stat()) is None
 
 
+@pytest.mark.promise("W7")
 def test_a_file_too_young_for_its_times_to_tell_changes_apart_is_not_remembered(open_cache, status):
     cache = open_cache(status.st_ctime_ns + 1_000_000)
     cache.put(status, DIGEST)

@@ -47,6 +47,7 @@ def test_equal_manifests_are_equal_bytes():
     assert one.to_bytes() == other.to_bytes()
 
 
+@pytest.mark.promise("R2")
 @pytest.mark.parametrize(
     "change",
     [
@@ -73,6 +74,7 @@ def test_a_broken_manifest_is_refused(change):
         Manifest.parse(encode({**GOOD, **change}))
 
 
+@pytest.mark.promise("R2")
 @pytest.mark.parametrize(
     "data",
     [
@@ -96,6 +98,7 @@ def test_what_is_no_json_object_of_a_sane_kind_is_refused(data):
             parse(data)
 
 
+@pytest.mark.promise("R2")
 def test_a_key_that_stands_twice_is_named():
     with pytest.raises(ContentError, match="'config'"):
         strictjson.parse(b'{"config": 1, "x": {}, "config": 2}', "it")

@@ -14,6 +14,8 @@ from modfile.errors import WorkspaceError
 from modfile.pickles import pickled
 from modfile.workspace import Workspace
 
+pytestmark = pytest.mark.promise("C6")
+
 STATE = collections.OrderedDict((f"layer.{n}.weight", list(range(n))) for n in range(400))
 PYTORCH_MAGIC = 0x1950A86A20F9469CFC6C
 

@@ -12,6 +12,8 @@ from modfile.errors import UsageError, WorkspaceError
 from modfile.secretscan import MAX_TEXT, find_secrets
 from modfile.workspace import Workspace
 
+pytestmark = pytest.mark.promise("C5")
+
 LETTERS = string.ascii_letters
 ALPHANUMERIC = LETTERS + string.digits
 

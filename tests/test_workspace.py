@@ -186,6 +186,7 @@ class TestListing:
         assert problem(Workspace(tmp_path), "null") == "is a device; only regular files can be packed"
 
 
+@pytest.mark.promise("C2")
 class TestLinks:
     def test_a_link_to_a_file_inside_is_followed(self, tmp_path):
         fill(tmp_path, "sub/real", data=b"real")
@@ -278,6 +279,7 @@ def hub_cache(tmp_path):
     return repository, snapshot
 
 
+@pytest.mark.promise("C2")
 class TestHuggingFaceCaches:
     def test_the_links_of_a_snapshot_are_followed(self, tmp_path):
         _, snapshot = hub_cache(tmp_path)
@@ -318,6 +320,7 @@ class TestHuggingFaceCaches:
         assert "lies outside of the build context" in problem(Workspace(root), "model")
 
 
+@pytest.mark.promise("C1", "C4")
 class TestOpening:
     def test_the_descriptor_is_closed(self, tmp_path):
         fill(tmp_path, "a")
@@ -430,6 +433,7 @@ def ordinary_user():
         os.seteuid(own)
 
 
+@pytest.mark.promise("C3")
 def test_what_may_not_be_read_is_a_problem():
     modes = {"closed": 0, "listed": 0o444, "locked": 0}
     with tempfile.TemporaryDirectory() as name:
@@ -452,6 +456,7 @@ def test_what_may_not_be_read_is_a_problem():
     }
 
 
+@pytest.mark.promise("C3")
 def test_a_file_that_may_no_longer_be_read_is_an_error():
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)

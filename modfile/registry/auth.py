@@ -236,6 +236,6 @@ def _age(answer: dict[str, Any], date: str | None) -> float:
         return 0.0
     try:
         age = (parsedate_to_datetime(date) - datetime.fromisoformat(issued)).total_seconds()
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         return 0.0
     return max(0.0, age)

@@ -91,7 +91,7 @@ class Client(Provider):  # type: ignore[misc]
             RegistryError: any other failure, or no answer.
         """
         response = self.ask(request, note)
-        if response.status_code >= 400:
+        if not 200 <= response.status_code < 300:  # nor is a redirect that may not be followed a success
             raise failure(response, self.endpoint.host)
         return response
 
@@ -171,7 +171,10 @@ class Client(Provider):  # type: ignore[misc]
         Raises:
             RegistryError: the registry does not answer with a page.
         """
-        self._do_paginated_request(url, callable=take)
+        try:
+            self._do_paginated_request(url, callable=take)
+        except ValueError as error:
+            raise RegistryError(f"{shown(url)} names a next page that is not a URL") from error
 
     def _has_expired(self, response: Response) -> bool:
         """Tell whether another host, to which the registry sent us, does not let us in."""

@@ -7,8 +7,11 @@ likes. Status line and headers together get the time that one of their bytes wou
 from __future__ import annotations
 
 import http.client
+import math
+import re
 import socket
 import threading
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -20,10 +23,17 @@ if TYPE_CHECKING:
 
 # Lets the socket's own timeout be the first where nothing comes at all.
 _GRACE = 0.5
+_LONGEST_FRAMING = 1 << 13
+_CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\n]*)?\r?\n")
 
 
 class Body(http.client.HTTPResponse):
-    """An answer's body that can be received straight into a buffer, which costs a third less processor time."""
+    """An answer's body that can be received straight into a buffer, which costs a third less processor time.
+
+    What frames a body in chunks (RFC 9112, section 7.1) is bounded in length and, by `patience` in seconds, in time.
+    """
+
+    patience = math.inf
 
     @property
     def left(self) -> int | None:
@@ -43,14 +53,46 @@ class Body(http.client.HTTPResponse):
             self.read(0)  # sees that this was all
         return count
 
+    def _read_next_chunk_size(self) -> int:
+        """Read the line before a chunk, where http.client does so; a `ValueError` is the end of the connection."""
+        line = self._framing(_LONGEST_FRAMING, time.monotonic() + self.patience)
+        match = _CHUNK_SIZE.fullmatch(line)
+        if match is None:
+            raise ValueError(line[:20])
+        return int(match[1], 16)
+
+    def _read_and_discard_trailer(self) -> None:
+        """Read what follows the last chunk, where http.client does so."""
+        left, deadline = _LONGEST_FRAMING, time.monotonic() + self.patience
+        while (line := self._framing(left, deadline)) not in (b"\r\n", b"\n", b""):
+            left -= len(line)
+
+    def _framing(self, most: int, deadline: float) -> bytes:
+        """Read a line; an unfinished one where the connection ends."""
+        line = b""
+        while not line.endswith(b"\n"):
+            there = self.fp.peek(1)  # receives once at most
+            if not there:
+                break
+            line += self.fp.read(there.find(b"\n") + 1 or len(there))
+            if len(line) > most:
+                raise http.client.LineTooLong("chunk framing")
+            if time.monotonic() > deadline:
+                raise TimeoutError("the framing of a chunk takes too long")
+        return line
+
 
 class _Bounded(HTTPConnection):
     """A connection that gives an answer's head a time to be there."""
 
+    _body: Body | None = None
+
     def response_class(self, *arguments: Any, **more: Any) -> Body:  # type: ignore[override]
         """Make the answer, as `http.client` asks for it."""
-        self._body = Body(*arguments, **more)
-        return self._body
+        self._body = body = Body(*arguments, **more)
+        if isinstance(self.timeout, (int, float)):
+            body.patience = float(self.timeout)
+        return body
 
     def getresponse(self) -> HTTPResponse:  # type: ignore[override]
         """Wait for an answer; it has its body also as `body`.
@@ -58,7 +100,13 @@ class _Bounded(HTTPConnection):
         Raises:
             TimeoutError: its head is not there in time.
         """
-        response = self._await()
+        self._body = None
+        try:
+            response = self._await()
+        except BaseException:
+            if self._body is not None:
+                self._body.close()
+            raise
         response.body = self._body  # type: ignore[attr-defined]
         return response
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import ConnectionLostError, RegistryError, VerificationError
 from .endpoint import shown
-from .failures import explain, failure
+from .failures import explain, failure, one_line
 from .ranges import SEGMENT, RangeReader
 from .stream import BodyStream
 from .transport import Request
@@ -102,7 +102,8 @@ class Download:
         said = response.headers.get("Content-Length", str(size))
         if said != str(size):
             raise VerificationError(
-                f"{self._content.digest} is said to be {size} bytes large, but {shown(response.url)} has {said}"
+                f"{self._content.digest} is said to be {size} bytes large, "
+                f"but {shown(response.url)} has {one_line(said, 40)}"
             )
         stream = BodyStream(response, settings, end, bounded=end < size)
         stream.skip(start)

@@ -7,6 +7,7 @@ import re
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs
 
 from .. import strictjson
 from ..errors import (
@@ -26,6 +27,7 @@ _TRANSIENT_BELOW_500 = frozenset({408, 429})
 _FINAL_ABOVE_500 = frozenset({501, 505})
 _LONGEST_TEXT = 300
 _MOST_ERRORS = 3
+_LONGEST_FORM = 1 << 16
 _BIDIRECTIONAL = re.compile("[\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
@@ -68,7 +70,7 @@ def retry_after(header: str | None, now: datetime | None = None) -> float:
         return float(header)
     try:
         moment = parsedate_to_datetime(header)
-    except ValueError:
+    except (ValueError, OverflowError):  # a year, or a zone, that no calendar has
         return 0.0
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
@@ -154,6 +156,8 @@ def _without_secret(text: str, response: Response) -> str:
     secrets = [secret]
     if scheme == "Basic":
         secrets.append(base64.b64decode(secret).decode("utf-8", "replace").partition(":")[2])
+    if isinstance(response.request.body, bytes) and not scheme:
+        secrets += parse_qs(response.request.body[:_LONGEST_FORM].decode("latin-1")).get("refresh_token", [])
     for one in filter(None, secrets):
         text = text.replace(one, "…")
     return text

@@ -118,12 +118,12 @@ class Transport:
         if authorization is not None:
             headers["Authorization"] = authorization
         body = request.body() if callable(request.body) else request.body
-        prepared = self.session.prepare_request(requests.Request(request.method, url, headers=headers, data=body))
         proxy = self._settings.proxy_for(url)
         stall = request.patience or self._settings.stall_timeout
         # While a body is sent, urllib3 applies the time allowed for connecting to every block.
         connect = self._settings.stall_timeout if callable(request.body) else self._settings.connect_timeout
         try:
+            prepared = self.session.prepare_request(requests.Request(request.method, url, headers=headers, data=body))
             return self.session.get_adapter(url).send(
                 prepared,
                 stream=True,

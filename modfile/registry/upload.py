@@ -130,6 +130,8 @@ class Upload:
             self._session = self._client.location(response)
             self._offset = self._reached(response, end, self._feed.furthest)
             self._save()
+            if self._offset <= start:
+                raise TransientError(f"{shown(response.url)} keeps nothing of what it is sent")
         elif response.status_code == 413 and self._shrink():
             self._recover()
         elif start == 0 and _refuses_chunks(response):

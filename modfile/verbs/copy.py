@@ -86,41 +86,48 @@ def copy(
         ContentError: a manifest is not one, or indexes are nested too deeply.
         VerificationError: the source's bytes are not what a digest says.
     """
-    tally = Tally()
-    _copy(root, source, target, tally, progress, concurrency, _MAX_DEPTH)
-    return tally
+    copying = _Copying(source, target, progress, concurrency)
+    copying.bring(root, _MAX_DEPTH)
+    return copying.tally
 
 
-def _copy(
-    root: Descriptor,
-    source: Source,
-    target: Store,
-    tally: Tally,
-    progress: Progress,
-    concurrency: int,
-    depth: int,
-) -> None:
-    if not is_manifest(root.media_type):
-        raise ContentError(f"{root.digest} is no manifest but {root.media_type}")
-    if depth < 0:
-        raise ContentError(f"indexes are nested more than {_MAX_DEPTH} deep")
-    data = read(source, root, MAX_MANIFEST)
-    listed = {child.digest: child for child in children(root.media_type, data)}
-    for child in listed.values():
-        if is_manifest(child.media_type):
-            _copy(child, source, target, tally, progress, concurrency, depth - 1)
-    leaves = sorted((c for c in listed.values() if not is_manifest(c.media_type)), key=lambda c: -c.size)
+class _Copying:
+    """One copy under way. What several indexes point at is brought once, or a few could ask for millions."""
 
-    def bring(content: Descriptor, stop: Event) -> tuple[Outcome, int]:
-        meter = StoppableMeter(progress.start(label(content), content.size), stop)
-        outcome = Outcome.SKIPPED if target.exists(content) else target.put(content, source, meter)
+    def __init__(self, source: Source, target: Store, progress: Progress, concurrency: int) -> None:
+        self._source = source
+        self._target = target
+        self._progress = progress
+        self._concurrency = concurrency
+        self._brought: set[Digest] = set()
+        self.tally = Tally()
+
+    def bring(self, root: Descriptor, depth: int) -> None:
+        """Bring a manifest and what it points at, through so many indexes at most."""
+        if not is_manifest(root.media_type):
+            raise ContentError(f"{root.digest} is no manifest but {root.media_type}")
+        if depth < 0:
+            raise ContentError(f"indexes are nested more than {_MAX_DEPTH} deep")
+        data = read(self._source, root, MAX_MANIFEST)
+        listed = {child.digest: child for child in children(root.media_type, data)}
+        for child in listed.values():
+            if is_manifest(child.media_type) and child.digest not in self._brought:
+                self.bring(child, depth - 1)
+        leaves = sorted((c for c in listed.values() if not is_manifest(c.media_type)), key=lambda c: -c.size)
+        outcomes = run_all(leaves, self._leaf, self._concurrency)
+        for content, (outcome, resumed) in zip(leaves, outcomes, strict=True):
+            self.tally.add(content.digest, content.size, outcome, resumed)
+        meter = self._progress.start(label(root), root.size)
+        there = self._target.exists(root)
+        meter.finish(Outcome.SKIPPED if there else self._target.put(root, InMemory({root: data}), meter))
+        self._brought.add(root.digest)
+
+    def _leaf(self, content: Descriptor, stop: Event) -> tuple[Outcome, int]:
+        meter = StoppableMeter(self._progress.start(label(content), content.size), stop)
+        there = self._target.exists(content)
+        outcome = Outcome.SKIPPED if there else self._target.put(content, self._source, meter)
         meter.finish(outcome)
         return outcome, meter.resumed
-
-    for content, (outcome, resumed) in zip(leaves, run_all(leaves, bring, concurrency), strict=True):
-        tally.add(content.digest, content.size, outcome, resumed)
-    meter = progress.start(label(root), root.size)
-    meter.finish(Outcome.SKIPPED if target.exists(root) else target.put(root, InMemory({root: data}), meter))
 
 
 def label(content: Descriptor) -> str:

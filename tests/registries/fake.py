@@ -8,7 +8,7 @@ import re
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 from urllib.parse import parse_qsl, urlsplit
 
 from modfile.content import Digest
@@ -42,6 +42,7 @@ class Answer:
     Attributes:
         cut: hang up after so many bytes of the body.
         endless: go on with the body for ever.
+        raw: write all of the answer, status line and headers too, then hang up.
     """
 
     status: int = 200
@@ -49,6 +50,7 @@ class Answer:
     body: bytes = b""
     cut: int | None = None
     endless: bool = False
+    raw: Callable[[BinaryIO], None] | None = None
 
 
 Rule = Callable[[Seen], Answer | None]
@@ -181,6 +183,10 @@ def fake_registry(tls: ssl.SSLContext | None = None) -> Iterator[FakeRegistry]:
             return Seen(self.command, parts.path, dict(parse_qsl(parts.query)), headers, body)
 
         def _reply(self, answer: Answer) -> None:
+            if answer.raw is not None:
+                self.close_connection = True
+                answer.raw(self.wfile)
+                return
             headers = {"Content-Length": str(len(answer.body)), **answer.headers}
             if answer.endless or headers.get("Content-Length") == "":
                 del headers["Content-Length"]

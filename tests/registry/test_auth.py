@@ -17,6 +17,8 @@ from tests.registries.fake import Answer
 
 from .reach import reference, repository, settings
 
+pytestmark = pytest.mark.promise("R4")
+
 ALICE = Credential("alice", "hidden")
 BASIC = "Basic YWxpY2U6aGlkZGVu"
 MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"

@@ -4,6 +4,8 @@ import pytest
 
 from modfile.backoff import Backoff
 
+pytestmark = pytest.mark.promise("R7")
+
 
 def backoff(**more):
     pauses = []

@@ -9,6 +9,8 @@ from modfile.registry import Registry
 from tests.registries.fake import Answer
 from tests.registry.reach import settings
 
+pytestmark = pytest.mark.promise("R8")
+
 
 @pytest.fixture
 def repository(registry):

@@ -38,6 +38,7 @@ def blob(fake, data=DATA):
     return Descriptor("application/octet-stream", fake.add(data), len(data))
 
 
+@pytest.mark.promise("R7")
 @pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
 def test_what_may_pass_is_tried_again_and_each_pause_is_short_and_told(fake, status):
     fake.manifests["v1"] = (TYPE, MANIFEST)
@@ -48,6 +49,7 @@ def test_what_may_pass_is_tried_again_and_each_pause_is_short_and_told(fake, sta
     assert len(pauses) == 2
 
 
+@pytest.mark.promise("R7")
 @pytest.mark.parametrize("status", [400, 404, 405, 409, 418, 501, 505])
 def test_what_will_stay_is_not_tried_again(fake, status):
     fake.always("GET", "manifests", Answer(status))
@@ -59,6 +61,7 @@ def test_what_will_stay_is_not_tried_again(fake, status):
     assert len(fake.seen) == 1
 
 
+@pytest.mark.promise("R7")
 def test_retry_after_is_waited_for_but_not_for_ever(fake):
     fake.on("GET", "manifests", Answer(429, {"Retry-After": "20"}), Answer(429, {"Retry-After": "100000"}))
     pauses = []
@@ -95,6 +98,7 @@ def test_who_is_logged_in_is_not_told_to(fake):
     assert "modfile login" not in str(caught.value)
 
 
+@pytest.mark.promise("R7")
 def test_a_rate_limit_that_passes_is_waited_for_and_told(fake, source):
     fake.on("POST", "uploads", Answer(429, {"Retry-After": "7"}, TOO_MANY))
     pauses, meter = [], CountingMeter()
@@ -136,6 +140,7 @@ def drip(server, head, done):
             threading.Thread(target=serve, args=(server.accept()[0],)).start()
 
 
+@pytest.mark.promise("R8")
 @pytest.mark.parametrize("head", [b"", b"HTTP/1.1 200 OK\r\nX-A: ", b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"])
 @pytest.mark.parametrize("tls", [False, True])
 def test_a_head_that_drips_is_given_up(head, tls, server_tls, ca_file):
@@ -164,6 +169,7 @@ def test_a_host_that_has_no_name_is_not_tried_again():
         Registry("no-such-host.invalid", settings(sleep=pauses.append)).authenticate(None)
 
 
+@pytest.mark.promise("R8")
 def test_a_registry_that_says_nothing_is_given_up():
     with socket.create_server(("127.0.0.1", 0)) as server:
         host = f"127.0.0.1:{server.getsockname()[1]}"
@@ -200,6 +206,7 @@ def test_errors_of_the_registry_are_quoted_on_one_line_and_cut(fake):
     assert len(str(caught.value)) < 600
 
 
+@pytest.mark.promise("R8")
 @pytest.mark.parametrize(
     "body", [b"", b"{", b"<html>", b"[" * 50_000, b'{"errors": 7}', b'{"errors": [null]}', b"\xff"]
 )
@@ -233,6 +240,7 @@ def demand_password(fake):
     fake.on("GET", "blobs", lambda seen: None if seen.authorization else Answer(401, basic))
 
 
+@pytest.mark.promise("R5")
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_a_redirect_is_followed_without_authorization_on_another_origin(fake, other_fake, status):
     content = blob(other_fake)
@@ -246,6 +254,7 @@ def test_a_redirect_is_followed_without_authorization_on_another_origin(fake, ot
     assert other_fake.seen[0].query == {"sig": "1"}
 
 
+@pytest.mark.promise("R5")
 def test_authorization_does_not_come_back_after_a_detour(fake, other_fake):
     content = blob(fake)
     demand_password(fake)
@@ -257,6 +266,7 @@ def test_authorization_does_not_come_back_after_a_detour(fake, other_fake):
     assert all(one.authorization is None for one in other_fake.seen)
 
 
+@pytest.mark.promise("R5")
 def test_a_redirect_on_the_same_origin_keeps_authorization(fake):
     content = blob(fake)
     demand_password(fake)
@@ -264,6 +274,7 @@ def test_a_redirect_on_the_same_origin_keeps_authorization(fake):
     assert read_all(repository(fake.host, credential=ALICE), content) == DATA
 
 
+@pytest.mark.promise("R5")
 def test_no_more_than_five_redirects_are_followed(fake):
     fake.on("GET", "blobs", lambda seen: Answer(307, {"Location": seen.path}))
     with pytest.raises(RegistryError, match="redirects more than 5 times"):
@@ -271,6 +282,7 @@ def test_no_more_than_five_redirects_are_followed(fake):
     assert len(fake.seen) == 6
 
 
+@pytest.mark.promise("R5")
 def test_a_redirect_from_https_to_http_is_refused(tls_fake, other_fake, ca_file):
     content = blob(other_fake)
     tls_fake.always("GET", "blobs", Answer(307, {"Location": f"http://{other_fake.host}/v2/x/blobs/{content.digest}"}))
@@ -279,6 +291,7 @@ def test_a_redirect_from_https_to_http_is_refused(tls_fake, other_fake, ca_file)
     assert other_fake.seen == []
 
 
+@pytest.mark.promise("R5")
 @pytest.mark.parametrize(
     "location", ["ftp://x/", "file:///etc/passwd", "http://u:p@127.0.0.1/", "http://[::", "http://"]
 )
@@ -288,12 +301,14 @@ def test_a_redirect_to_nowhere_is_an_error(fake, location):
         repository(fake.host).open(blob(fake))
 
 
+@pytest.mark.promise("R5")
 def test_the_endless_body_of_a_redirect_is_not_read(fake):
     content = blob(fake)
     fake.on("GET", "blobs", Answer(307, {"Location": f"/v2/moved/blobs/{content.digest}"}, endless=True))
     assert read_all(repository(fake.host), content) == DATA
 
 
+@pytest.mark.promise("R5")
 def test_an_expired_redirect_is_asked_for_again(fake, other_fake):
     content = blob(other_fake)
     to = {"Location": f"http://{other_fake.host}/v2/x/blobs/{content.digest}"}
@@ -303,6 +318,7 @@ def test_an_expired_redirect_is_asked_for_again(fake, other_fake):
     assert len(fake.seen) == 2
 
 
+@pytest.mark.promise("R5")
 @pytest.mark.parametrize(
     "refusal", [Answer(401), Answer(403), Answer(400, body=b"<Error><Code>ExpiredToken</Code></Error>")]
 )
@@ -315,6 +331,7 @@ def test_a_redirect_that_expires_in_the_middle_is_asked_for_again(fake, other_fa
     assert len(fake.seen) == 2
 
 
+@pytest.mark.promise("R5")
 def test_a_redirect_that_has_expired_when_the_password_was_asked_for_is_asked_for_again(fake, other_fake):
     content = blob(other_fake)
     to = Answer(307, {"Location": f"http://{other_fake.host}/v2/x/blobs/{content.digest}"})
@@ -349,6 +366,7 @@ def test_a_bad_request_to_the_storage_stays_one(fake, other_fake):
     assert len(fake.seen) == 1
 
 
+@pytest.mark.promise("R6")
 def test_cookies_and_netrc_are_left_alone(fake, tmp_path, monkeypatch):
     netrc = tmp_path / "netrc"
     netrc.write_text("machine 127.0.0.1 login x password hidden\n")
@@ -366,6 +384,7 @@ def test_cookies_and_netrc_are_left_alone(fake, tmp_path, monkeypatch):
 # Manifests
 
 
+@pytest.mark.promise("R3")
 def test_a_manifest_that_is_not_what_the_reference_says_is_refused(fake):
     wanted = Digest.of(b"wanted")
     fake.manifests[str(wanted)] = (TYPE, MANIFEST)
@@ -376,6 +395,7 @@ def test_a_manifest_that_is_not_what_the_reference_says_is_refused(fake):
         repo.open(Descriptor(TYPE, wanted, len(MANIFEST)))
 
 
+@pytest.mark.promise("R3")
 @pytest.mark.parametrize(
     ("header", "error"), [(str(Digest.of(b"lie")), VerificationError), ("sha256:xyz", ContentError), ("", ContentError)]
 )
@@ -404,6 +424,7 @@ def test_the_registry_may_leave_out_its_digest_or_use_another_algorithm(fake):
     assert repo.resolve(reference(repo).at(sha512)).digest == sha512
 
 
+@pytest.mark.promise("R2")
 def test_a_manifest_larger_than_four_mebibytes_is_refused(fake):
     repo = repository(fake.host)
     fake.manifests["v1"] = (TYPE, b" " * (4 << 20) + b"{}")
@@ -512,6 +533,7 @@ def test_a_blob_goes_on_where_it_broke_off(fake):
     assert first + read_all(repo, content, len(first)) == DATA
 
 
+@pytest.mark.promise("R8")
 def test_a_stalled_blob_is_a_lost_connection():
     with socket.create_server(("127.0.0.1", 0)) as server:
         done = threading.Event()
@@ -534,6 +556,7 @@ def test_a_stalled_blob_is_a_lost_connection():
         thread.join()
 
 
+@pytest.mark.promise("R8")
 def test_a_blob_that_drips_is_a_lost_connection():
     with socket.create_server(("127.0.0.1", 0)) as server:
         done = threading.Event()
@@ -556,6 +579,7 @@ def test_a_blob_that_drips_is_a_lost_connection():
         thread.join()
 
 
+@pytest.mark.promise("R3")
 @pytest.mark.parametrize("length", [len(DATA) - 1, len(DATA) + 1, 0])
 def test_a_blob_of_another_size_is_refused(fake, length):
     fake.always("GET", "blobs", Answer(200, {}, bytes(length)))
@@ -563,6 +587,7 @@ def test_a_blob_of_another_size_is_refused(fake, length):
         repository(fake.host).open(blob(fake))
 
 
+@pytest.mark.promise("R3")
 def test_an_endless_blob_shows_one_byte_too_many(fake):
     content = blob(fake)
     fake.always("GET", "blobs", Answer(200, {}, DATA, endless=True))
@@ -601,6 +626,7 @@ def test_a_registry_without_ranges_is_read_past_the_start(fake):
     assert read_all(repository(fake.host), content, 60_001) == DATA[60_001:]
 
 
+@pytest.mark.promise("R3")
 @pytest.mark.parametrize(
     "header",
     [
@@ -698,6 +724,7 @@ def test_tags_are_read_page_by_page(fake):
     assert fake.seen[1].query == {"n": "2", "last": "b"}
 
 
+@pytest.mark.promise("R9")
 def test_a_listing_stops_at_a_repeated_page(fake):
     link = {"Link": '</v2/org/model/tags/list?n=2>; rel="next"'}
     fake.always("GET", "tags/list", Answer(200, link, b'{"tags": ["a", "b"]}'))
@@ -711,6 +738,7 @@ def test_no_tags_are_an_empty_list(fake, body):
     assert repository(fake.host).tags() == []
 
 
+@pytest.mark.promise("R9")
 @pytest.mark.parametrize("body", [{"tags": 7}, {"tags": [7]}, {"tags": ["a\nb"]}, {"tags": ["../x"]}])
 def test_a_listing_of_what_is_no_tag_is_refused(fake, body):
     pages(fake, ({}, body))
@@ -718,6 +746,7 @@ def test_a_listing_of_what_is_no_tag_is_refused(fake, body):
         repository(fake.host).tags()
 
 
+@pytest.mark.promise("R9")
 def test_a_listing_does_not_go_on_at_another_host(fake, other_fake):
     link = {"Link": f'<http://{other_fake.host}/v2/org/model/tags/list>; rel="next"'}
     pages(fake, (link, {"tags": ["a"]}))

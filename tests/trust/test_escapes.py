@@ -113,6 +113,7 @@ def test_tars_are_unpacked_beside_the_directory_and_then_moved(tmp_path, compres
         ([packed(tars.file(b"x", b"123") + tars.END, "", "y", mode=0o644, size=3)], "should be y"),
         ([packed(tars.file(b"y", b"123") + tars.END, "", "y", mode=0o644, size=4)], "should be y"),
         ([packed(tars.file(b"y", b"123") * 2 + tars.END, "", "y", mode=0o644, size=3)], "holds 2 files"),
+        ([packed(tars.file(b"a") + tars.END)] * 2, "is there twice"),
         ([packed(tars.END, "", "y", mode=0o644, size=3)], "holds 0 files"),
         ([packed(tars.header(b"../evil", b"0") + tars.END)], "evil"),
         (

@@ -80,6 +80,7 @@ def test_files_come_out_as_they_went_in(storage, model, out):
     assert (stat.S_IMODE(status.st_mode), status.st_mtime_ns) == (0o750, 1_600_000_000_000_000_001)
 
 
+@pytest.mark.promise("W7")
 def test_files_that_are_right_are_left_alone_and_others_are_put_right(storage, model, out):
     extract(REF, storage.layout, out)
     (out / "config.json").write_text("{}")
