@@ -21,6 +21,17 @@ INDEX_TYPES = (OCI_INDEX, DOCKER_LIST)
 ARTIFACT_MANIFEST = "application/vnd.oci.artifact.manifest.v1+json"
 """Of the OCI image specification's 1.1 release candidates; no release has it, but registries hold some."""
 
+NON_DISTRIBUTABLE = frozenset(
+    {
+        "application/vnd.docker.image.rootfs.foreign.diff.tar",
+        "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip",
+        "application/vnd.oci.image.layer.nondistributable.v1.tar",
+        "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip",
+        "application/vnd.oci.image.layer.nondistributable.v1.tar+zstd",
+    }
+)
+"""Layers that may be where their `urls` say, and nowhere else (OCI image specification, `layer.md`)."""
+
 MAX_MANIFEST = 4 << 20
 """The largest manifest or index that is read or written, in bytes."""
 

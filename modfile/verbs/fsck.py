@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import StoreError
 from ..layout.condition import Fault
+from ..manifest import NON_DISTRIBUTABLE
 from ..progress import SILENT, Outcome, Progress
 from ..workers import CONCURRENCY, StoppableMeter, run_all
 from .reachable import Need, Reachable, reach
@@ -160,7 +161,9 @@ def findings_of(digest: Digest, found: Condition, need: Need | None) -> Iterator
     if found.fault is Fault.DAMAGED and differs:
         detail = f"it has {found.size:,} bytes, not {said}"
         yield Finding(Wrong.WRONG_SIZE, str(digest), detail, names, digest)
-    elif found.fault and (need or found.fault is not Fault.MISSING):
+    elif found.fault is Fault.MISSING and all(content.media_type in NON_DISTRIBUTABLE for content in contents):
+        pass  # it may be where its `urls` say, or nothing leads to it
+    elif found.fault:
         yield Finding(Wrong(found.fault.value), str(digest), found.detail, names, digest)
     elif not found.fault and any(content.size != found.size for content in contents):
         detail = f"it has {found.size:,} bytes and the right digest, but is said to have {said}"

@@ -829,3 +829,12 @@ def test_a_listing_passes_over_what_went_meanwhile(layout):
     for path in set((layout.root / "ingest").iterdir()) - {first}:
         path.unlink()
     assert list(partials) == []
+
+
+def test_a_layer_that_may_be_elsewhere_only_is_not_missed(tmp_path):
+    layout = Layout(tmp_path / "store")
+    config = layout.add_bytes(b"{}", "application/vnd.oci.image.config.v1+json")
+    elsewhere = Descriptor("application/vnd.oci.image.layer.nondistributable.v1.tar", Digest.of(b"elsewhere"), 9)
+    manifest = Manifest(OCI_MANIFEST, config, (elsewhere,))
+    layout.tag(layout.add_bytes(manifest.to_bytes(), OCI_MANIFEST), Reference.parse("r.io/windows:v1"))
+    assert fsck(layout).findings == ()
