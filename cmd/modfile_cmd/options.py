@@ -7,7 +7,7 @@ import inspect
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import typer
 
@@ -107,3 +107,47 @@ def connected(command: Callable[..., None]) -> Callable[..., None]:
     connected_command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     connected_command.__annotations__ = {p.name: p.annotation for p in parameters}
     return connected_command
+
+
+_SIDES = {"origin": "src", "destination": "dest"}
+_SIDED = ("plain_http", "insecure", "ca_file", "authfile")
+
+
+def connected_twice(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options on how to reach two registries; it takes them as `origin` and `destination`.
+
+    What is said for both counts for either, unless that one's own option (`--src-…`, `--dest-…`) says otherwise.
+    """
+    own = [p for p in inspect.signature(command, eval_str=True).parameters.values() if p.name not in _SIDES]
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    options = {
+        name: inspect.Parameter(name, keyword, default=default, annotation=annotation)
+        for name, (annotation, default) in _CONNECTION.items()
+    }
+    for side in _SIDES.values():
+        for name in _SIDED:
+            options[f"{side}_{name}"] = _sided(options[name], side)
+
+    @functools.wraps(command)
+    def connected_command(**said: Any) -> None:
+        both = {name: said.pop(name) for name in _CONNECTION}
+        sides = {
+            parameter: Connection(**both | {name: said.pop(f"{side}_{name}") or both[name] for name in _SIDED})
+            for parameter, side in _SIDES.items()
+        }
+        command(**said, **sides)
+
+    parameters = [*(p.replace(kind=keyword) for p in own), *options.values()]
+    connected_command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    connected_command.__annotations__ = {p.name: p.annotation for p in parameters}
+    return connected_command
+
+
+def _sided(option: inspect.Parameter, side: str) -> inspect.Parameter:
+    """Return an option that is about one side only."""
+    kind, told = get_args(option.annotation)
+    name = f"--{side}-{option.name.replace('_', '-')}"
+    where = "where SRC is" if side == "src" else "where DST is"
+    said = typer.Option(name, metavar=told.metavar, help=f"As {name.replace(side + '-', '')}, {where} only.")
+    annotation: Any = Annotated[kind, said]
+    return option.replace(name=f"{side}_{option.name}", annotation=annotation)

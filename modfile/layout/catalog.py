@@ -5,12 +5,12 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from ..artifact import Artifact
+from ..artifact import Artifact, name_beside
 from ..content import Descriptor, Digest
 from ..errors import ContentError, InvalidReferenceError, ModfileError, NotFoundError, UsageError
 from ..manifest import INDEX_TYPES, MAX_MANIFEST, children, is_manifest
 from ..reference import Reference
-from ..referrer import is_referrers_tag, subject_of
+from ..referrer import is_attached_tag, is_referrers_tag, subject_of
 from ..store import read
 
 if TYPE_CHECKING:
@@ -63,6 +63,14 @@ class Catalog:
         """Return what refers to a manifest. Manifests that cannot be read refer to nothing."""
         return tuple(self._referrers.get(subject, {}).values())
 
+    def beside(self, artifact: Artifact, tag: str) -> Artifact | None:
+        """Return what has another tag beside an artifact, None if there is nothing."""
+        for name in (name_beside(artifact.name, tag), tag):
+            found = [entry for entry in self._entries if entry.name == name]
+            if found:
+                return Artifact(_artifact(found[0]).content, tag)
+        return None
+
     def _named(self, name: str) -> list[Entry]:
         found = [entry for entry in self._entries if entry.name == name]
         try:
@@ -83,11 +91,11 @@ class Catalog:
         ]
 
     def _only(self) -> list[Entry]:
-        named = [entry for entry in self._entries if entry.name is not None and not _lists(entry)]
+        named = [entry for entry in self._entries if entry.name is not None and not _belongs(entry)]
         if named:
             return named
         refer = {content.digest for listed in self._referrers.values() for content in listed.values()}
-        return [entry for entry in self._entries if entry.content.digest not in refer and not _lists(entry)]
+        return [entry for entry in self._entries if entry.content.digest not in refer and not _belongs(entry)]
 
     def _hint(self) -> str:
         names = [artifact.name for artifact in self.artifacts()]
@@ -129,5 +137,16 @@ def _artifact(entry: Entry) -> Artifact:
 
 def _lists(entry: Entry) -> bool:
     """Tell whether an entry is a list of referrers under a tag of the tag schema."""
-    tag = entry.reference.tag if entry.reference and entry.reference.tag != "latest" else entry.name
-    return tag is not None and is_referrers_tag(tag)
+    return is_referrers_tag(_tag(entry))
+
+
+def _belongs(entry: Entry) -> bool:
+    """Tell whether an entry is there for another's sake, by its tag."""
+    return _lists(entry) or is_attached_tag(_tag(entry))
+
+
+def _tag(entry: Entry) -> str:
+    """Return the tag of a full reference, or a name that is nothing but a tag."""
+    if entry.reference and entry.reference.tag and str(entry.reference) == entry.name:
+        return entry.reference.tag
+    return entry.name or ""

@@ -6,6 +6,7 @@ import io
 import re
 import threading
 from collections import OrderedDict
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from ..content import Descriptor, Digest
@@ -24,6 +25,7 @@ from .download import Download
 from .endpoint import shown
 from .failures import TransientError, error_codes, explain, failure, parse_json
 from .mounting import Mounter
+from .referrers import Referrers
 from .transport import Request
 from .upload import Upload
 
@@ -72,6 +74,11 @@ class Repository:
 
     def __str__(self) -> str:
         return f"{self._client.endpoint.host}/{self.name}"
+
+    @cached_property
+    def referrers(self) -> Referrers:
+        """What refers to the repository's manifests."""
+        return Referrers(self._client, self)
 
     def resolve(self, reference: Reference) -> Descriptor:
         """Return what a reference of this repository points at; the manifest is fetched and verified on the way.
