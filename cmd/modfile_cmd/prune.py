@@ -23,16 +23,24 @@ def prune(
     """Free what no tag needs; print how much.
 
     Waits for commands that are writing to the store. What `modfile fsck --repair` had set aside goes too, unless it is
-    the only copy of something that a tag needs. Nothing goes while a manifest cannot be read.
+    the only copy of something that a tag needs. What clients of `modfile serve` brought in the last day stays, tagged
+    or not. Nothing goes while a manifest cannot be read.
 
     \b
       modfile prune --dry-run
       modfile prune
     """
+    from modfile.serve.links import Links
     from modfile.verbs.prune import prune as free
 
     session = Session.of(context)
-    done = free(session.storage.layout, remove_untagged=remove_untagged, dry_run=dry_run, note=session.console.say)
+    done = free(
+        session.storage.layout,
+        remove_untagged=remove_untagged,
+        spared=Links(session.storage.directory / "links").fresh,
+        dry_run=dry_run,
+        note=session.console.say,
+    )
     if as_json:
         said = {"DryRun": dry_run, "Bytes": done.bytes, "Partials": done.partials, "Damaged": done.damaged}
         digests = {"Manifests": [str(d) for d in done.manifests], "Blobs": [str(d) for d in done.blobs]}

@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ..errors import ContentError, ModfileError, StoreError
-from ..manifest import INDEX_TYPES, MAX_MANIFEST, Manifest, children, is_manifest
+from ..manifest import INDEX_TYPES, MAX_MANIFEST, children, is_manifest, subject_of
 from ..progress import SILENT
 from ..store import read
 from .reachable import name_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
     from pathlib import Path
 
     from ..content import Descriptor, Digest
@@ -49,6 +49,7 @@ def prune(
     layout: Layout,
     *,
     remove_untagged: bool = True,
+    spared: Callable[[], Collection[Digest]] = frozenset,
     dry_run: bool = False,
     note: Callable[[str], None] = SILENT.note,
 ) -> Pruned:
@@ -56,7 +57,8 @@ def prune(
 
     Waits until no other command is writing to the store, and holds off those that come. A manifest whose subject
     stays (a referrer: a signature, say) stays as well. Content that is being brought is never touched. What a repair
-    had set aside goes once its blob is whole again, or nothing needs it.
+    had set aside goes once its blob is whole again, or nothing needs it. Blobs that `spared` tells stay in any case,
+    and manifests with what they lead to; it is asked once nobody is writing any more.
 
     Raises:
         StoreError: a manifest cannot be read, so that what it needs is not known; nothing is removed.
@@ -64,8 +66,8 @@ def prune(
     pruned = Pruned()
     if not layout.root.exists():
         return pruned
-    sweep = _Sweep(layout, pruned, dry_run=dry_run)
     with layout.collecting(note):
+        sweep = _Sweep(layout, pruned, frozenset(spared()), dry_run=dry_run)
         try:
             needed = sweep.index(remove_untagged=remove_untagged)
         except StoreError as error:
@@ -82,9 +84,10 @@ def prune(
 class _Sweep:
     """Removes what is not needed, or counts it only."""
 
-    def __init__(self, layout: Layout, pruned: Pruned, *, dry_run: bool) -> None:
+    def __init__(self, layout: Layout, pruned: Pruned, spared: frozenset[Digest], *, dry_run: bool) -> None:
         self._layout = layout
         self._pruned = pruned
+        self._spared = spared
         self._dry_run = dry_run
 
     def index(self, *, remove_untagged: bool, leaves_first: bool = False) -> set[Digest]:
@@ -93,7 +96,9 @@ class _Sweep:
         What nothing led to before goes first, since the index takes room to be written.
         """
         with self._layout.changing() as index:
-            needed, untagged = _collect_entries(self._layout, index, remove_untagged=remove_untagged)
+            spared = self._spared if remove_untagged else None
+            needed, untagged = _collect_entries(self._layout, index, spared)
+            needed |= self._spared
             self._pruned.manifests = sorted({content.digest for content in untagged} - needed)
             if self._dry_run:
                 index.undo()
@@ -138,12 +143,17 @@ def _reached(layout: Layout, contents: Sequence[Descriptor]) -> set[Digest]:
     return reached
 
 
-def _collect_entries(layout: Layout, index: Index, *, remove_untagged: bool) -> tuple[set[Digest], list[Descriptor]]:
-    """Take out of the index what is not needed; return the digests of what is, and the manifests that are not."""
+def _collect_entries(
+    layout: Layout, index: Index, spared: frozenset[Digest] | None
+) -> tuple[set[Digest], list[Descriptor]]:
+    """Take out of the index what is not needed; return the digests of what is, and the manifests that are not.
+
+    What has no tag stays if it is spared; all of it does if that is None.
+    """
     needed: set[Digest] = set()
     untagged = []
     for entry in index:
-        if entry.name is not None or not remove_untagged:
+        if entry.name is not None or spared is None or entry.content.digest in spared:
             _mark(layout, entry.content, needed, name_of(entry))
         else:
             untagged.append(entry)
@@ -189,10 +199,8 @@ def _subject(layout: Layout, entry: Entry) -> Digest | None:
     Raises:
         StoreError: it cannot be read, so that it may be what something that stays is signed with.
     """
-    if entry.content.media_type in INDEX_TYPES:
-        return None
     try:
-        subject = Manifest.parse(read(layout, entry.content, MAX_MANIFEST)).subject
+        subject = subject_of(entry.content.media_type, read(layout, entry.content, MAX_MANIFEST))
     except ContentError:
         return None
     except ModfileError as error:

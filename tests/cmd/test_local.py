@@ -11,6 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from modfile.layout import Layout
+from modfile.serve.links import Links
+
 REF = "r.io/llm/tiny:v1"
 TALLY = ["Moved", "Skipped", "Mounted", "Resumed", "Seconds", "BytesPerSecond"]
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}\n")
@@ -405,3 +408,11 @@ program.main()
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30)
     assert (done.returncode, done.stdout) == (130, "went on\n")
+
+
+def test_prune_spares_what_clients_of_a_server_have_just_brought(modfile, tmp_path):
+    layout, links = Layout(tmp_path / "storage" / "store"), Links(tmp_path / "storage" / "links")
+    brought, loose = layout.add_bytes(b"brought", "a/b"), layout.add_bytes(b"loose", "a/b")
+    links.add("a", brought.digest, brought.size)
+    modfile("prune")
+    assert (layout.exists(brought), layout.exists(loose)) == (True, False)

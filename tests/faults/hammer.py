@@ -2,10 +2,10 @@
 
     python -m tests.faults.hammer [--seed N] [--seconds N] [--workers N]
 
-Each of some workers runs one command after the other, as processes forked for it: builds, pulls, pushes, extractions,
-removals and prunes, through a line with faults, on names of its own and on some that all fight for. A third of them is
-killed after some milliseconds. At the end every tag that a command said to have written, and none took away, is there
-and whole.
+Each of some workers runs one command after the other, as processes forked for it: builds, pulls, pushes, attachments,
+extractions, new names, removals and prunes, through a line with faults, on names of its own and on some that all fight
+for; and reads all that there is meanwhile. A third of them is killed after some milliseconds. At the end every tag that
+a command said to have written, and none took away, is there and whole.
 """
 
 from __future__ import annotations
@@ -29,14 +29,18 @@ from modfile import modelfile
 from modfile.backoff import Backoff
 from modfile.errors import ModfileError, NotFoundError
 from modfile.layout import Layout
+from modfile.manifest import MAX_MANIFEST, Manifest
 from modfile.reference import Reference
 from modfile.registry import Registry, RegistrySettings, UploadJournal
+from modfile.store import read
+from modfile.verbs.attach import Attacher
 from modfile.verbs.build import Builder, Stamp
 from modfile.verbs.extract import extract
+from modfile.verbs.fsck import fsck
 from modfile.verbs.prune import prune
 from modfile.verbs.pull import pull
 from modfile.verbs.push import push
-from modfile.workspace import Workspace
+from modfile.workspace import Workspace, named_file
 from tests.faults.proxy import FaultProxy, Kind, Plan
 from tests.faults.scenario import check_store, make_artifact
 from tests.registries import docker
@@ -78,6 +82,7 @@ class Worker:
             AssertionError: a command failed that had no reason to.
         """
         verbs = [self._build, self._build, self._pull, self._pull, self._push, self._remove, self._extract, self._prune]
+        verbs += [self._tag, self._attach, self._look, self._fsck]
         while time.monotonic() < until:
             self._turn += 1
             self._chance.choice(verbs)()
@@ -133,6 +138,57 @@ class Worker:
         self._run("extract", write, None)
         for path in target.rglob("*.bin") if target.exists() else ():
             assert path.stat().st_size in (10, 100 * _KIB, 3000 * _KIB, 500 * _KIB), f"{path} is half written"
+
+    def _tag(self) -> None:
+        """Give another name to what has one; only this worker takes either away."""
+        old, new = self._name(), self._name()
+
+        def name() -> str:
+            with self._layout.writing():
+                content = self._layout.resolve(old)
+                self._layout.tag(content, new)
+            return str(content.digest)
+
+        self._run("tag", name, new)
+
+    def _attach(self) -> None:
+        old, new = self._name(), self._name()
+        extra = self._directory / f"extra-{self._number}.bin"
+        extra.write_bytes(self._chance.randbytes(10))
+
+        def attach() -> str:
+            attacher = Attacher(self._layout, self._layout, Stamp(None), force=True)
+            files = [(named_file(extra), "extra.bin")]
+            return str(attacher.attach(Workspace(self._directory), files, old, new).content.digest)
+
+        self._run("attach", attach, new)
+
+    def _look(self) -> None:
+        """Read everything that there is; content may go only once its name has gone."""
+
+        def look() -> str:
+            for entry in self._layout.entries():
+                if entry.name is None:
+                    continue
+                try:
+                    manifest = Manifest.parse(read(self._layout, entry.content, MAX_MANIFEST))
+                    for blob in (manifest.config, *manifest.layers):
+                        read(self._layout, blob, blob.size)
+                except NotFoundError:
+                    assert entry not in self._layout.entries(), f"{entry.name} is there without all of its content"
+            return ""
+
+        self._run("look", look, None)
+
+    def _fsck(self) -> None:
+        """Find nothing wrong, whatever the others are doing."""
+
+        def check() -> str:
+            findings = fsck(self._layout).findings
+            assert not findings, findings
+            return ""
+
+        self._run("fsck", check, None)
 
     def _remove(self) -> None:
         name = self._chance.choice([self._name(), *_SHARED])
@@ -221,6 +277,7 @@ def _gather(children: list[tuple[int, Path]]) -> tuple[Counter[str], dict[str, s
 
 def _check(layout: Layout, kept: dict[str, str]) -> None:
     check_store(layout)
+    assert not fsck(layout).findings
     there = {entry.name: str(entry.content.digest) for entry in layout.entries()}
     for name, digest in kept.items():
         assert name in there, f"{name} is lost"

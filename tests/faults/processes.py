@@ -63,14 +63,14 @@ class Command:
         self.succeed()
         return highest
 
-    def end(self) -> tuple[int, str, str]:
-        """Wait for its end; return exit code, output and errors."""
-        output, errors = self.process.communicate(timeout=_DEADLINE)
+    def end(self, patience: float = _DEADLINE) -> tuple[int, str, str]:
+        """Wait so many seconds for its end; return exit code, output and errors."""
+        output, errors = self.process.communicate(timeout=patience)
         return self.process.returncode, output, errors
 
-    def succeed(self) -> str:
-        """Wait for its end, which must be a good one; return its output."""
-        code, output, errors = self.end()
+    def succeed(self, patience: float = _DEADLINE) -> str:
+        """Wait so many seconds for its end, which must be a good one; return its output."""
+        code, output, errors = self.end(patience)
         assert code == 0, (code, output, errors)
         return output
 

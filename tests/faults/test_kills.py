@@ -69,6 +69,7 @@ def tags(host, repository):
 # Every step
 
 
+@pytest.mark.promise("S4", "G1", "W3")
 @pytest.mark.parametrize("verb", VERBS)
 def test_a_command_killed_at_any_step_loses_nothing_and_succeeds_the_next_time(tmp_path, verb):
     every = 3 if verb == "build" else 1  # a build has a hundred steps
@@ -96,6 +97,7 @@ def test_what_is_looked_at_after_a_kill_can_be_wrong(tmp_path):
 # Pull
 
 
+@pytest.mark.promise("S4")
 @pytest.mark.parametrize("seed", range(3))
 def test_a_killed_pull_goes_on_where_it_was(registry, tmp_path, seed):
     chance = random.Random(seed)
@@ -234,6 +236,7 @@ class NoAnswers(Plan):
         return Fault(Kind.STALL_ANSWER, 0.5)
 
 
+@pytest.mark.promise("G1", "R8")
 @pytest.mark.parametrize(
     ("verb", "where"),
     [("pull", "/manifests/"), ("pull", "GET /v2/kills/stalled/blobs/"), ("push", "HEAD"), ("push", "POST")],

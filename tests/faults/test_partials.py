@@ -16,6 +16,8 @@ from modfile.progress import SILENT
 from modfile.store import InMemory
 from modfile.verbs.prune import prune
 
+pytestmark = pytest.mark.promise("S1", "S4")
+
 _NOBODY = 65534
 DATA = os.urandom(3 << 20)
 CONTENT = Descriptor("application/octet-stream", Digest.of(DATA), len(DATA))

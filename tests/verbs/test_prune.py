@@ -243,3 +243,36 @@ def test_what_was_set_aside_goes_unless_it_has_something_in_it(layout, kind):
     left = {found.name for found in path.parent.iterdir()}
     assert left == {"notes", path.name} if kind == "full directory" else left == {"notes"}
     assert layout.root.exists()
+
+
+def test_what_is_spared_stays_with_what_it_leads_to(layout):
+    loose = layout.add_bytes(b"loose", "application/octet-stream")
+    manifest = artifact(layout, "one", V1)
+    layout.untag([V1])
+    before = blobs(layout)
+    assert prune(layout, spared=lambda: {loose.digest, manifest.digest}).blobs == []
+    assert blobs(layout) == before
+    assert [entry.content.digest for entry in layout.entries()] == [manifest.digest]
+    assert len(prune(layout).blobs) == len(before)
+
+
+def test_what_is_spared_is_asked_for_once_nobody_writes_any_more(layout):
+    asked = []
+    started = threading.Event()
+
+    def spared():
+        asked.append(True)
+        return ()
+
+    def sweep():
+        started.set()
+        prune(layout, spared=spared)
+
+    with layout.writing():
+        thread = threading.Thread(target=sweep)
+        thread.start()
+        started.wait()
+        time.sleep(0.1)
+        assert asked == []
+    thread.join()
+    assert asked == [True]
