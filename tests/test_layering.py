@@ -14,11 +14,12 @@ LAYERS = [
     {"content", "backoff", "strictjson"},
     {"reference", "kind", "progress", "glob", "automaton", "paths", "instructions", "workers"},
     {"modelfile", "manifest", "ignorefile", "tree", "gitsource"},
-    {"workspace", "modelpack", "store", "digestcache", "reflink"},
-    {"modelconfig", "selection", "secretscan", "pickles", "weights", "filenames", "pipeline", "modelcard"},
-    {"partial", "metadata", "configschema"},
-    {"layout", "registry", "destination", "dragonfly", "mirror"},
-    {"storage", "packer", "whereabouts"},
+    {"workspace", "modelpack", "store", "digestcache", "reflink", "descent", "artifact", "referrer", "resumption"},
+    {"modelconfig", "selection", "secretscan", "pickles", "weights", "filenames", "pipeline", "modelcard", "archive"},
+    {"partial", "metadata", "configschema", "staging", "swap", "unpack", "plan"},
+    {"publication"},
+    {"layout", "registry", "destination", "dragonfly", "mirror", "ociarchive"},
+    {"storage", "packer", "whereabouts", "serve"},
     {"verbs"},
     {"__init__"},
 ]
@@ -34,7 +35,13 @@ DOORS = {
     "rich": {"modfile_cmd"},
     "typer": {"modfile_cmd"},
     "pathspec": {"modfile.ignorefile"},
+    "tarfile": {"modfile.archive", "modfile.ociarchive"},
+    "backports": {"modfile.archive"},
+    "compression": {"modfile.archive"},
     "platformdirs": {"modfile_cmd"},
+    "starlette": {"modfile.serve"},
+    "uvicorn": {"modfile.serve"},
+    "bcrypt": {"modfile.serve"},
 }
 
 

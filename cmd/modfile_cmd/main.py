@@ -23,8 +23,10 @@ from modfile.errors import ModfileError
 from .attach import attach
 from .build import build
 from .console import Console
+from .copy import copy
 from .extract import extract
 from .fetch import fetch
+from .fsck import fsck
 from .generate import generate
 from .inspect import inspect
 from .login import login
@@ -34,10 +36,12 @@ from .prune import prune
 from .pull import pull
 from .push import push
 from .rm import rm
+from .serve import serve
 from .session import Session
 from .settings import ConfigFile, default_config_file, default_storage_directory
 from .tag import tag
 from .upload import upload
+from .verify import verify
 from .version import version
 
 _EXIT_CODES = """\b
@@ -156,10 +160,14 @@ _COMMANDS = (
     attach,
     upload,
     tag,
+    copy,
     ls,
     inspect,
     rm,
     prune,
+    fsck,
+    verify,
+    serve,
     login,
     logout,
     version,
@@ -253,3 +261,7 @@ def _explain(context: Any, text: str) -> None:
     if logging.getLogger().isEnabledFor(logging.DEBUG):
         traceback.print_exc()
     _console(context).error(text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The endpoints of the distribution specification, one module for each noun in their paths."""

@@ -1,0 +1,72 @@
+"""Bytes from a file to a socket inside the kernel (`sendfile(2)`): half the work of reading and writing them.
+
+The ASGI extension "Zero Copy Send" (asgi.readthedocs.io, "Extensions") for plain HTTP; TLS has to see every byte.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+EXTENSION = "http.response.zerocopysend"
+_PIECE = 4 << 20
+
+
+class FileSender:
+    """Sends one part of a file on a socket whose transport has nothing left to write.
+
+    The socket is a duplicate: whatever happens to the connection meanwhile, the number is not given to another one.
+    """
+
+    def __init__(self, connection: int) -> None:
+        self._socket = socket.socket(fileno=os.dup(connection))
+        self._waiting: asyncio.Future[None] | None = None
+        self._stopped = False
+
+    async def send(self, fd: int, start: int, stop: int, progressed: Callable[[int], None]) -> None:
+        """Send the bytes from `start` up to `stop`; `progressed` is told how many at a time. Ends early by `stop()`.
+
+        Raises:
+            OSError: the client is gone, or the file cannot be read or is shorter.
+        """
+        loop = asyncio.get_running_loop()
+        while start < stop and not self._stopped:
+            try:  # on a thread: what is not in memory is read from the disk
+                count = await loop.run_in_executor(
+                    None, os.sendfile, self._socket.fileno(), fd, start, min(stop - start, _PIECE)
+                )
+            except BlockingIOError:
+                await self._wait(loop)
+                continue
+            if not count:
+                raise OSError(f"the file ends at byte {start:,}")
+            start += count
+            progressed(count)
+
+    def stop(self) -> None:
+        """Send no more."""
+        self._stopped = True
+        self._go_on()
+
+    def close(self) -> None:
+        """Let the duplicate go."""
+        self._socket.close()
+
+    def _go_on(self) -> None:
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_result(None)
+
+    async def _wait(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Wait until the client took some of it."""
+        self._waiting = waiting = loop.create_future()
+        loop.add_writer(self._socket.fileno(), self._go_on)
+        try:
+            await waiting
+        finally:
+            loop.remove_writer(self._socket.fileno())
+            self._waiting = None
