@@ -5,15 +5,16 @@ from __future__ import annotations
 import os
 import stat
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .errors import DestinationError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
 DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_MOST_LINKS = 40
 FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
@@ -28,13 +29,55 @@ def descend(root: int, parts: Sequence[str], shown: Path, *, create: bool = Fals
     """
     fd = os.dup(root)
     try:
-        for depth, part in enumerate(parts, 1):
-            inner = _step(fd, part, shown.joinpath(*parts[:depth]), create=create)
+        for part in parts:
+            shown /= part
+            inner = _step(fd, part, shown, create=create)
             os.close(fd)
             fd = inner
         yield fd
     finally:
         os.close(fd)
+
+
+def resolve(path: Path) -> Path:
+    """Return where a path leads that a person gave; it need not be there.
+
+    In a directory where everybody may make files, such as /tmp, a link counts only if it is ours or that directory's
+    owner's: the rule that Linux follows where `protected_symlinks` is on (`proc_sys_fs(5)`), held to by us everywhere.
+
+    Raises:
+        DestinationError: a link on the way is a stranger's, or links lead in a circle.
+    """
+    whole = path.absolute()
+    reached, pending, links = Path(whole.anchor), list(reversed(whole.parts[1:])), 0
+    while pending:
+        part = pending.pop()
+        if part == "..":
+            reached = reached.parent
+            continue
+        status = _status(reached / part)
+        if status is None or not stat.S_ISLNK(status.st_mode):
+            reached /= part
+            continue
+        links += 1
+        if links > _MOST_LINKS:
+            raise DestinationError(f"{path} is a symbolic link that leads nowhere")
+        above = reached.stat()
+        shared = above.st_mode & stat.S_ISVTX and above.st_mode & stat.S_IWOTH
+        if shared and status.st_uid not in (os.geteuid(), above.st_uid):
+            raise DestinationError(f"{reached / part} is a symbolic link of another user's; name what it leads to")
+        target = (reached / part).readlink()
+        if target.is_absolute():
+            reached = Path(target.anchor)
+        pending += reversed(target.parts[1:] if target.is_absolute() else target.parts)
+    return reached
+
+
+def _status(path: Path) -> os.stat_result | None:
+    try:
+        return path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
 
 
 @contextmanager

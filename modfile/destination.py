@@ -11,13 +11,13 @@ from threading import Lock
 from typing import TYPE_CHECKING
 
 from .content import Digest
-from .descent import DIRECTORY, FILE, descend, is_missing, trouble
+from .descent import DIRECTORY, FILE, descend, is_missing, resolve, trouble
 from .errors import AccessDeniedError, DestinationError, NotFoundError, RegistryError, VerificationError
 from .modelpack import DEFAULT_MODE
 from .partial import Partial
 from .pipeline import FileReader, pump
 from .progress import SILENT, Outcome
-from .publication import Held, publish, publish_whole
+from .publication import Held, Place, publish, publish_new, publish_whole
 from .staging import Staging, scratch_name
 from .store import Nameless
 from .workers import CancelledError
@@ -78,10 +78,12 @@ class Destination(Nameless):
         self._overwrite = overwrite
         self._note = note
         self._is_new = False
+        self._before: os.stat_result | None = None
         self._lock = Lock()
         self._numbers = count()
         self._held: dict[str, Held] = {}
         self._held_as: dict[Digest, str] = {}
+        self._unsettled: dict[str, FileMetadata] = {}
         self._claimed: set[Digest] = set()
         self._staged: dict[str, str] = {}
         self._ready: dict[Digest, str] = {}
@@ -91,12 +93,10 @@ class Destination(Nameless):
     def __enter__(self) -> Destination:
         with self._trouble("."):
             try:
-                self._resolved = self.root.resolve()
+                self._resolved = resolve(self.root)
                 self._resolved.parent.mkdir(parents=True, exist_ok=True)
             except (FileExistsError, NotADirectoryError):
                 raise DestinationError(f"{self.root} cannot be made: {self.root.parent} is not a directory") from None
-            except RuntimeError:  # how Python 3.11 and 3.12 tell of links in a circle
-                raise DestinationError(f"{self.root} is a symbolic link that leads nowhere") from None
             if self._resolved.exists() and not self._resolved.is_dir():
                 raise DestinationError(f"{self.root} is not a directory")
             try:
@@ -104,6 +104,8 @@ class Destination(Nameless):
             except OSError as error:  # of no matter if all is right already
                 self._why_not = error
             self._is_new = not self._resolved.exists()
+            if not self._is_new:
+                self._before = self._resolved.stat()
         return self
 
     def __exit__(
@@ -117,9 +119,10 @@ class Destination(Nameless):
     def holds(
         self, path: str, content: Descriptor, metadata: FileMetadata | None = None, meter: Meter = SILENT
     ) -> bool:
-        """Tell whether the file at a path is already the content, by its digest; if so give it its mode and time.
+        """Tell whether the file at a path is already the content, by its digest.
 
-        Of a directory that is to be replaced whole nothing is changed, so there mode and time have to be right as well.
+        Its mode and time are put right when all is published; where they cannot be without changing more than this
+        file (it has other names, or is another user's, or the directory is to be replaced whole) it is not held.
 
         Raises:
             DestinationError: something that is no regular file stands there, or a link on the way.
@@ -142,12 +145,15 @@ class Destination(Nameless):
                 raise DestinationError(f"{self.root / path} is there already and is not a file; remove it first")
             if named.st_size != content.size:
                 return False
-            fd = os.open(name, FILE, dir_fd=directory)
+            try:
+                fd = os.open(name, FILE, dir_fd=directory)
+            except PermissionError:  # its mode is in the way; it is written anew
+                return False
             try:
                 status = os.fstat(fd)
                 if self._digest(fd, content, meter) != content.digest:
                     return False
-                right = self._settle(fd, metadata)
+                right = self._can_settle(path, status, metadata)
             finally:
                 os.close(fd)
         with self._lock:
@@ -168,19 +174,16 @@ class Destination(Nameless):
                 self._cache.put(status, known)
         return known
 
-    def _settle(self, fd: int, metadata: FileMetadata | None) -> bool:
-        """Give a file its mode and time; where nothing is to be changed, tell whether it has them."""
-        if metadata is None:
+    def _can_settle(self, path: str, status: os.stat_result, metadata: FileMetadata | None) -> bool:
+        """Tell whether a file has its mode and time, or can be given them; remember that it is to be."""
+        if metadata is None or (
+            stat.S_IMODE(status.st_mode) == metadata.mode and status.st_mtime_ns == metadata.mtime_ns
+        ):
             return True
-        status = os.fstat(fd)
-        mode_differs = stat.S_IMODE(status.st_mode) != metadata.mode
-        time_differs = status.st_mtime_ns != metadata.mtime_ns
-        if self._overwrite:
-            return not (mode_differs or time_differs)
-        if mode_differs:
-            os.fchmod(fd, metadata.mode)
-        if time_differs:
-            os.utime(fd, ns=(metadata.mtime_ns, metadata.mtime_ns))
+        if self._overwrite or status.st_nlink > 1 or status.st_uid != os.geteuid():
+            return False
+        with self._lock:
+            self._unsettled[path] = metadata
         return True
 
     def require(self, contents: Iterable[Descriptor]) -> None:
@@ -275,14 +278,16 @@ class Destination(Nameless):
         with self._lock:
             name = self._ready.get(content.digest)
             path = self._held_as.get(content.digest)
-        if name is not None:
-            with self._trouble("."):
+        try:
+            if name is not None:
                 fd = os.open(name, FILE, dir_fd=self._need_staging().fd)
-        elif path is not None:
-            with self._parent(path) as (directory, last), self._trouble(path):
-                fd = os.open(last, FILE, dir_fd=directory)
-        else:
-            raise NotFoundError(f"{content.digest} is not in {self.root}")
+            elif path is not None:
+                with self._parent(path) as (directory, last):
+                    fd = os.open(last, FILE, dir_fd=directory)
+            else:
+                raise NotFoundError(f"{content.digest} is not in {self.root}")
+        except (OSError, DestinationError) as error:
+            raise NotFoundError(f"{content.digest} cannot be read again: {error}") from error
         try:
             yield FileReader(fd, start)
         finally:
@@ -294,10 +299,15 @@ class Destination(Nameless):
         Raises:
             DestinationError: that cannot be done.
         """
-        if self._is_new or self._overwrite:
-            publish_whole(self.root, self._resolved, self._need_staging(), self._staged, self._held)
-        elif self._staged:
-            publish(self.root, self._resolved, self._need_staging(), self._staged)
+        if not (self._is_new or self._overwrite or self._staged or self._unsettled):
+            return
+        place = Place(self.root, self._resolved, self._need_staging())
+        if self._before is None:
+            publish_new(place, self._staged)
+        elif self._overwrite:
+            publish_whole(place, self._staged, self._held, self._before)
+        else:
+            publish(place, self._staged, self._held, self._unsettled)
 
     def _fill(
         self, name: str, content: Descriptor, source: Source, metadata: FileMetadata | None, meter: Meter

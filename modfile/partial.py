@@ -49,11 +49,15 @@ class Partial:
         Waits while another process or thread writes it, and tells `note` so. `clone` is how a file is made to share
         another's bytes.
         """
-        self._directory = directory
+        self._directory = os.dup(directory)  # work that is given up may outlast the caller's descriptor
         self._name = name
         self._algorithm = algorithm
         self._clone = clone
-        self._fd = _open_locked(directory, name, note)
+        try:
+            self._fd = _open_locked(directory, name, note)
+        except BaseException:
+            os.close(self._directory)
+            raise
         self.size = 0
         self._hasher = Digest(algorithm, "").hasher()
 
@@ -64,6 +68,7 @@ class Partial:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         os.close(self._fd)
+        os.close(self._directory)
 
     @property
     def digest(self) -> Digest:
@@ -185,13 +190,22 @@ def _open_locked(directory: int, name: str, note: Callable[[str], None] | None) 
             _make_writable(directory, name, note)
             continue
         try:
-            _lock(fd, note)
-            if is_named(fd, directory, name):
-                return fd
+            if _is_ours_alone(fd):
+                _lock(fd, note)
+                if is_named(fd, directory, name):
+                    return fd
+            else:
+                os.unlink(name, dir_fd=directory)
         except BaseException:
             os.close(fd)
             raise
         os.close(fd)  # its writer finished, and the name is gone or is another file's
+
+
+def _is_ours_alone(fd: int) -> bool:
+    """Tell whether an open file is one of ours under this name only, so that writing to it changes nothing else."""
+    status = os.fstat(fd)
+    return stat.S_ISREG(status.st_mode) and status.st_uid == os.geteuid() and status.st_nlink <= 1
 
 
 def _make_writable(directory: int, name: str, note: Callable[[str], None] | None) -> None:

@@ -14,6 +14,12 @@ if TYPE_CHECKING:
 
 MAX_SEGMENT = 255
 """The longest segment of a path, in bytes of UTF-8: what common file systems take."""
+MAX_PATH = 4095
+"""The longest path, in bytes of UTF-8: what a system call takes."""
+MAX_DEPTH = 256
+"""The most segments of a path."""
+OWN = ".modfile-partial"
+"""Where an extraction keeps what is under way if it has no other place; nothing of an artifact lies there."""
 _DRIVE = re.compile(r"[A-Za-z]:")
 _SHOWN = 200
 
@@ -21,8 +27,8 @@ _SHOWN = 200
 def check_path(path: str) -> None:
     """Check that a file of this path can be written below a directory, and nowhere else.
 
-    It is relative, `/` separates its segments, none of which is empty, `.`, `..` or longer than 255 bytes; it holds no
-    NUL, no backslash, no drive letter, and is Unicode text.
+    It is relative, at most 4,095 bytes long, `/` separates its segments, at most 256, none of which is empty, `.`, `..`
+    or longer than 255 bytes; it holds no NUL, no backslash, no drive letter, and is Unicode text.
 
     Raises:
         ContentError: it is not such a path; the message names it and says why.
@@ -92,7 +98,13 @@ def _fault(path: str) -> str | None:
         return "starts with a drive letter"
     if not is_unicode(path):
         return "is not UTF-8"
+    if len(path) > MAX_PATH or len(path.encode()) > MAX_PATH:
+        return f"has more than {MAX_PATH:,} bytes"
     segments = path.split("/")
+    if len(segments) > MAX_DEPTH:
+        return f"is more than {MAX_DEPTH} directories deep"
+    if _folded(segments[0]) == OWN:
+        return f"lies in {OWN}, where modfile keeps what is under way"
     if not {"", ".", ".."}.isdisjoint(segments):
         return "has an empty, '.' or '..' segment"
     if any(len(segment) > MAX_SEGMENT or len(segment.encode()) > MAX_SEGMENT for segment in segments):

@@ -82,10 +82,14 @@ class Plan:
 
 
 class Choice:
-    """Files chosen by patterns: a file's own name, a directory's, or a glob as in a Modelfile; all without any."""
+    """Files chosen by patterns: a file's own name, a directory's, or a glob as in a Modelfile; all without any.
 
-    def __init__(self, patterns: Sequence[str] | None) -> None:
+    With `literal`, the patterns are paths of files and nothing else.
+    """
+
+    def __init__(self, patterns: Sequence[str] | None, *, literal: bool = False) -> None:
         self._patterns = patterns
+        self._literal = literal
 
     def may_be_in(self, layer: Layer) -> bool:
         """Tell whether a packed layer may have a file that is chosen; one that says it is a single file tells.
@@ -95,7 +99,7 @@ class Choice:
         """
         if self._patterns is None or not layer.metadata or layer.path is None:
             return True
-        return any(_matched(text, {layer.path: None}) for text in self._patterns)
+        return any(self._matched(text, {layer.path: None}) for text in self._patterns)
 
     def of(self, plan: Plan, name: str) -> dict[str, PlannedFile]:
         """Return the plan's files that are chosen, in its order; `name` is what to call the artifact.
@@ -108,19 +112,20 @@ class Choice:
             return plan.files
         chosen: set[str] = set()
         for text in self._patterns:
-            matched = _matched(text, plan.files)
+            matched = self._matched(text, plan.files)
             if not matched:
                 has = listed(sorted(plan.files), _LISTED)
                 raise NotFoundError(f"{text!r} matches no file of {name}, which has: {has}")
             chosen.update(matched)
         return {path: file for path, file in plan.files.items() if path in chosen}
 
-
-def _matched(text: str, files: Mapping[str, object]) -> list[str]:
-    if text in files:
-        return [text]
-    below = text.rstrip("/") + "/"
-    if found := [path for path in files if path.startswith(below)]:
-        return found
-    pattern = Pattern.parse(text)
-    return [path for path in files if pattern.matches(path)]
+    def _matched(self, text: str, files: Mapping[str, object]) -> list[str]:
+        if text in files:
+            return [text]
+        if self._literal:
+            return []
+        below = text.rstrip("/") + "/"
+        if found := [path for path in files if path.startswith(below)]:
+            return found
+        pattern = Pattern.parse(text)
+        return [path for path in files if pattern.matches(path)]

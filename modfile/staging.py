@@ -6,12 +6,15 @@ import errno
 import fcntl
 import hashlib
 import os
-import shutil
+import re
 import stat
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from .descent import DIRECTORY
+from .errors import DestinationError
+from .paths import OWN
+from .removal import REMOVED, remove_tree
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -24,6 +27,8 @@ TREE = "tree"
 OLD = "old"
 """The directory as it was, for the moment between two renames where they cannot be exchanged."""
 _LONGEST = 200
+_SCRATCH = re.compile(r"(?:sha256|sha512)-[0-9a-f]+")
+_OURS = re.compile(rf"(?:sha256|sha512)-[0-9a-f]+|{TREE}|{OLD}|kept|(?:copy|member|{REMOVED[:-1]})-[0-9]+")
 
 
 class Staging:
@@ -50,13 +55,14 @@ class Staging:
 
         Raises:
             OSError: it can be made in neither place.
+            DestinationError: what a killed command left cannot be put right.
         """
         try:
             staging = cls._open(_beside(root), root, note, beside=True)
         except OSError:  # not ours to write, or on another disk
             if not root.exists():
                 raise
-            staging = cls._open(root / ".modfile-partial", root, note, beside=False)
+            staging = cls._open(root / OWN, root, note, beside=False)
         try:
             staging._recover(root)
         except BaseException:
@@ -76,12 +82,10 @@ class Staging:
                     raise
                 continue  # taken away meanwhile
             try:
+                _check(fd, path, root)  # first: nobody else's lock is waited for
                 _lock(fd, lambda: note(f"waiting for another command that writes to {root}"))
-                status = os.fstat(fd)
-                device = (root if root.exists() else root.parent).stat().st_dev
-                if status.st_dev != device or status.st_uid != os.geteuid():
-                    raise OSError(errno.EXDEV, os.strerror(errno.EXDEV), str(path))
-                if status.st_nlink:
+                _check(fd, path, root)
+                if os.fstat(fd).st_nlink:
                     return cls(path, fd, beside=beside)
             except BaseException:
                 os.close(fd)
@@ -90,10 +94,27 @@ class Staging:
 
     def _recover(self, root: Path) -> None:
         """Undo half an exchange by a command that was killed; remove a tree that was not finished, or not needed."""
-        if self.beside and not root.exists():
-            with suppress(FileNotFoundError):
-                os.rename(OLD, root, src_dir_fd=self.fd)
-        self.remove_trees()
+        try:
+            if self._has(OLD) and self._has(TREE):
+                try:
+                    os.rename(OLD, root, src_dir_fd=self.fd)
+                except OSError as error:
+                    raise DestinationError(
+                        f"{root} is there, but what was there before an interrupted command is {self._path / OLD}; "
+                        f"move one of them away ({error.strerror})"
+                    ) from None
+            self.remove_trees()
+        except OSError as error:
+            raise DestinationError(
+                f"{self._path}, left by an interrupted command, cannot be removed: {error.strerror}; remove it"
+            ) from error
+
+    def _has(self, name: str) -> bool:
+        """Tell whether a directory of that name is here, and no link."""
+        try:
+            return stat.S_ISDIR(os.lstat(name, dir_fd=self.fd).st_mode)
+        except FileNotFoundError:
+            return False
 
     def remove_trees(self) -> None:
         """Remove a whole directory that was to be swapped in, or was swapped out.
@@ -101,8 +122,9 @@ class Staging:
         Raises:
             OSError: something in it cannot be removed.
         """
-        for name in (TREE, OLD):
-            self._remove(name)
+        for item in list(os.scandir(self.fd)):
+            if item.name in (TREE, OLD) or item.name.startswith(REMOVED):
+                remove_tree(item.name, self.fd)
 
     def sizes(self, contents: Mapping[str, Descriptor]) -> int:
         """Return the bytes that earlier tries left of these contents, by the names they would have here."""
@@ -113,21 +135,16 @@ class Staging:
         )
 
     def close(self, *, keep: bool) -> None:
-        """Empty the directory and take it away; with `keep`, but for content that a later try can go on with."""
-        with suppress(OSError):
-            for item in list(os.scandir(self.fd)):
-                if not (keep and self.beside and _is_resumable(item)):
-                    self._remove(item.name)
-            self._path.rmdir()
-        os.close(self.fd)
-
-    def _remove(self, name: str) -> None:
+        """Take the directory away with all of ours in it; with `keep`, but for what a later try can go on with."""
         try:
-            os.unlink(name, dir_fd=self.fd)
-        except FileNotFoundError:
-            pass
-        except (IsADirectoryError, PermissionError):
-            shutil.rmtree(name, dir_fd=self.fd)
+            with suppress(OSError):
+                for item in list(os.scandir(self.fd)):
+                    if _OURS.fullmatch(item.name) and not (keep and self.beside and _is_resumable(item)):
+                        with suppress(FileNotFoundError):  # with a tree that was removed before
+                            remove_tree(item.name, self.fd)
+                self._path.rmdir()
+        finally:
+            os.close(self.fd)
 
 
 def scratch_name(content: Descriptor) -> str:
@@ -137,7 +154,7 @@ def scratch_name(content: Descriptor) -> str:
 
 def _is_resumable(item: os.DirEntry[str]) -> bool:
     status = item.stat(follow_symlinks=False)
-    return item.name.startswith(("sha256-", "sha512-")) and stat.S_ISREG(status.st_mode) and status.st_size > 0
+    return bool(_SCRATCH.fullmatch(item.name)) and stat.S_ISREG(status.st_mode) and status.st_size > 0
 
 
 def _beside(root: Path) -> Path:
@@ -147,6 +164,20 @@ def _beside(root: Path) -> Path:
     if len(os.fsencode(name)) > _LONGEST:
         name = hashlib.sha256(os.fsencode(name)).hexdigest()
     return root.with_name(f".{name}.modfile-partial")
+
+
+def _check(fd: int, path: Path, root: Path) -> None:
+    """See that the directory is ours alone, and on the disk of the one that it is for.
+
+    Raises:
+        OSError: it is not.
+    """
+    status = os.fstat(fd)
+    device = (root if root.exists() else root.parent).stat().st_dev
+    if status.st_dev != device:
+        raise OSError(errno.EXDEV, f"{path} is on another disk", str(path))
+    if status.st_uid != os.geteuid() or status.st_mode & 0o022:
+        raise OSError(errno.EPERM, f"{path} can be written by others; move it away", str(path))
 
 
 def _lock(fd: int, waiting: Callable[[], None]) -> None:

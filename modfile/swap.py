@@ -31,26 +31,38 @@ def exchange(one: str, one_directory: int, other: str, other_directory: int) -> 
     raise OSError(number, os.strerror(number), other)
 
 
-def replace(new: str, new_directory: int, old: str, old_directory: int, aside: str) -> None:
-    """Put the directory `new` in the place of `old`, which need not be there; what was there is kept under either name.
+def replace(new: str, new_directory: int, old: str, old_directory: int, aside: str, before: os.stat_result) -> None:
+    """Put the directory `new` in the place of `old`, whose status is `before`; that one is kept under either name.
 
     Where two names cannot be exchanged, the old directory stands as `aside` beside the new one, and for a moment
-    nothing has the name; should the second rename fail, the first is undone.
+    nothing has the name. If the second rename fails, or it was not the directory that was meant, all is undone.
 
     Raises:
-        OSError: it cannot be done; `old` is as it was.
+        OSError: it cannot be done, or something else has the name; what was there is there again.
     """
-    try:
-        os.stat(old, dir_fd=old_directory, follow_symlinks=False)
-    except FileNotFoundError:
-        os.rename(new, old, src_dir_fd=new_directory, dst_dir_fd=old_directory)
-        return
+    _expect(old, old_directory, before)
     if exchange(new, new_directory, old, old_directory):
+        try:
+            _expect(new, new_directory, before)
+        except BaseException:
+            exchange(new, new_directory, old, old_directory)
+            raise
         return
     os.rename(old, aside, src_dir_fd=old_directory, dst_dir_fd=new_directory)
     try:
+        _expect(aside, new_directory, before)
         os.rename(new, old, src_dir_fd=new_directory, dst_dir_fd=old_directory)
     except BaseException:
         with suppress(OSError):
             os.rename(aside, old, src_dir_fd=new_directory, dst_dir_fd=old_directory)
         raise
+
+
+def _expect(name: str, directory: int, before: os.stat_result) -> None:
+    """See that a name is still that of the same directory.
+
+    Raises:
+        OSError: it is not.
+    """
+    if not os.path.samestat(os.lstat(name, dir_fd=directory), before):
+        raise OSError(errno.ESTALE, "it was replaced by another while files were brought", name)

@@ -17,7 +17,8 @@ GOOD = [
     "é",
     "😀" * 63,
     "x" * 255,
-    "d/" * 5000 + "x",
+    "d/" * 255 + "x",
+    "d" * 255 + ("/" + "d" * 254) * 15 + "/12345678901234",
     "b/c:d",
     "aa:b",
     "new\nline",
@@ -30,6 +31,11 @@ def test_a_path_that_can_be_written_is_good(path):
 
 
 BAD = [
+    ("d/" * 256 + "x", "directories deep"),
+    ("d" * 255 + ("/" + "d" * 254) * 15 + "/123456789012345", "more than 4,095 bytes"),
+    (("é" * 100 + "/") * 21 + "x", "more than 4,095 bytes"),
+    (".modfile-partial", "under way"),
+    (".Modfile-Partial/sha256-00", "under way"),
     ("", "is empty"),
     ("/etc/passwd", "is absolute"),
     ("//a", "is absolute"),
@@ -92,7 +98,7 @@ def test_paths_that_leave_each_other_alone_are_good(paths):
 
 def test_a_large_plan_is_checked_in_one_pass():
     check_plan(f"shard/{number:07}/model.bin" for number in range(100_000))
-    check_plan(["d/" * 200_000 + "x", "d/" * 200_000 + "y"])
+    check_plan(["d/" * 255 + "x", "d/" * 255 + "y"])
 
 
 @settings(deadline=None, max_examples=200)

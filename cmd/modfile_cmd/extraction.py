@@ -63,6 +63,8 @@ def write_files(
 def check_expendable(directory: Path, storage: Path) -> None:
     """See that replacing a directory whole takes nothing along that nobody means to lose."""
     resolved = Path(os.path.realpath(directory))
+    if resolved.is_relative_to(os.path.realpath(storage)):
+        raise UsageError(f"--overwrite replaces {directory} whole, which is in the store; choose another directory")
     for what, path in (("the working directory", "."), ("the home directory", "~"), ("the store", storage)):
         try:
             precious = Path(path).expanduser().resolve()

@@ -44,7 +44,8 @@ def extract(
     source: Source,
     directory: Path,
     *,
-    patterns: Sequence[str] | None = None,
+    patterns: Sequence[str] | Choice | None = None,
+    literal: bool = False,
     overwrite: bool = False,
     cache: DigestCache | None = None,
     backoff: Backoff | None = None,
@@ -53,6 +54,8 @@ def extract(
     note: Callable[[str], None] = SILENT.note,
 ) -> Extracted:
     """Write an artifact's files below a directory, each verified before it has its name; with `patterns`, only those.
+
+    Patterns are files, directories or globs; with `literal` they are paths of files and nothing else.
 
     The source may be a registry: then nothing is kept but the files. All paths are checked before the first byte is
     written, and the directory is as it was until all files are there and verified. Files that are right already are
@@ -66,7 +69,7 @@ def extract(
         DestinationError: a file cannot be written.
         VerificationError: a blob is damaged; nothing is written.
     """
-    choice = Choice(patterns)
+    choice = patterns if isinstance(patterns, Choice) else Choice(patterns, literal=literal)
     root = source.resolve(reference)
     plan = plan_of(reference, root, source)
     chosen = choice.of(plan, str(reference)) if not plan.packed else plan.files

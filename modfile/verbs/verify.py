@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from ..modelpack import Layer
     from ..progress import Meter
     from ..reference import Reference
-    from ..store import Reader, Source, Store
+    from ..store import Inventory, Reader, Source
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,13 +124,13 @@ def repair(
     wrong = sorted({*found.missing, *(path for path, _ in found.changed)})
     if wrong:
         exact = reference.at(found.content.digest)  # the tag may have moved since
-        extract(exact, source, directory, patterns=wrong, progress=progress, concurrency=concurrency)
+        extract(exact, source, directory, patterns=wrong, literal=True, progress=progress, concurrency=concurrency)
     return Verified(found.content, found.right, found.missing, found.changed, found.extra, tuple(wrong))
 
 
 def verify_store(
     reference: Reference,
-    store: Store,
+    store: Inventory,
     *,
     by_size: bool = False,
     progress: Progress = SILENT,

@@ -187,6 +187,7 @@ def test_a_command_killed_between_two_renames_is_put_right_by_the_next(layout, o
     out.mkdir()
     (out / "mine").write_text("mine")
     staging = Staging.open(out.resolve(), lambda text: None)
+    os.mkdir("tree", dir_fd=staging.fd)
     os.rename(out, "old", dst_dir_fd=staging.fd)
     os.close(staging.fd)
     with pytest.raises(NotFoundError):
