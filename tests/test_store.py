@@ -20,14 +20,14 @@ from tests.registries.memory import MemorySource
 BLOB = "application/octet-stream"
 
 
-@pytest.fixture(params=["layout", "registry"])
+@pytest.fixture(params=["layout", "docker", "served"])
 def store(request, tmp_path):
     """Return a store, and a function from a tag to a reference of its own."""
     backoff = Backoff(sleep=lambda seconds: None)
     if request.param == "layout":
         yield Layout(tmp_path / "store", backoff), lambda tag: Reference.parse(f"r.io/contract/x:{tag}")
         return
-    host = request.getfixturevalue("registry").host
+    host = request.getfixturevalue(f"{request.param}_registry").host
     name = f"contract/{os.urandom(8).hex()}"
     registry = Registry(host, RegistrySettings(backoff=backoff))
     yield registry.repository(name), lambda tag: Reference.parse(f"{host}/{name}:{tag}")

@@ -194,10 +194,11 @@ def _lifespan(backend: Backend, access: Access) -> Callable[[object], AbstractAs
 
 
 async def _keep_house(backend: Backend) -> None:
-    """Throw away uploads that nobody goes on with."""
+    """Throw away uploads that nobody goes on with, and what is remembered of blobs that are no longer there."""
     while True:
         try:
             await backend.threads.write(backend.uploads.expire, _DAY)
+            await backend.threads.write(backend.catalog.expire)
         except (ModfileError, OSError) as error:
-            _log.error("old uploads cannot be removed: %s", error)
+            _log.error("what is too old cannot be removed: %s", error)
         await asyncio.sleep(_HOUSEKEEPING_EVERY)

@@ -260,9 +260,12 @@ class Connection(HttpToolsProtocol):
 
     def _refuse(self, status: int, code: Code, message: str) -> None:
         """Answer without the application, and close."""
-        if self._is_busy():  # an answer is on its way, into which this must not be written
-            self.transport.abort()
-            return
+        if self._is_busy():
+            if self.pipeline or self.cycle.response_started:  # an answer, into which this must not be written
+                self.transport.abort()
+                return
+            self.cycle.disconnected = True  # so that the application does not answer as well
+            self.cycle.message_event.set()
         body = error_body(code, message)
         head = f"Content-Type: {JSON}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
         self.transport.write(STATUS_LINE[status] + head.encode() + body)

@@ -97,12 +97,17 @@ def test_a_blob_of_another_repository_is_mounted(registry, source):
     assert repo.exists(content)
 
 
+def test_a_registry_that_does_not_let_tags_be_deleted_says_so(docker_registry, source):
+    repo = repository(docker_registry.host, "tags/kept")
+    repo.tag(push(repo, source, b"layer"), reference(repo))
+    with pytest.raises(RegistryError, match="does not let tags be deleted"):
+        repo.delete(reference(repo))
+
+
 def test_a_deleted_manifest_is_gone_with_its_tags(registry, source):
     repo = repository(registry.host, "manifests/deleted")
     manifest = push(repo, source, b"layer")
     repo.tag(manifest, reference(repo))
-    with pytest.raises(RegistryError, match="does not let tags be deleted"):
-        repo.delete(reference(repo))
     repo.delete(reference(repo).at(manifest.digest))
     fresh = repository(registry.host, "manifests/deleted")
     assert not fresh.exists(manifest)
@@ -122,7 +127,7 @@ def test_wrong_bytes_are_never_given_to_the_registry(registry, source):
 def test_a_manifest_that_the_registry_does_not_like_says_why(registry, source):
     repo = repository(registry.host, "manifests/bad")
     manifest = source.add(manifest_of(Descriptor("a/b", Digest.of(b"never pushed"), 12)), MANIFEST)
-    with pytest.raises(RegistryError, match="MANIFEST_BLOB_UNKNOWN: blob unknown to registry"):
+    with pytest.raises((RegistryError, NotFoundError), match="MANIFEST_BLOB_UNKNOWN"):
         repo.put(manifest, source, SILENT)
 
 

@@ -214,8 +214,8 @@ def test_referrers_come_along_through_the_api_transitively(fake, other_fake, sou
     assert other_fake.requests("PUT", "/manifests/")[-1].path == "/v2/c/d/manifests/v2"
 
 
-def test_referrers_come_along_through_the_tag_schema_and_are_kept_beside_those_there(registry, source):
-    old, new = unique(registry), unique(registry)
+def test_referrers_come_along_through_the_tag_schema_and_are_kept_beside_those_there(docker_registry, source):
+    old, new = unique(docker_registry), unique(docker_registry)
     root = manifest(source, b"model")
     signature = manifest(source, b"s", subject=root, artifact_type=SIGNATURE, annotations={"by": "me"})
     report = manifest(source, b"r", subject=root)

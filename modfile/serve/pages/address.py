@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -50,7 +51,7 @@ class Address:
         target = repository.rpartition("/")[2] + (version if version.startswith(":") else "")
         return (
             ("modfile", f"modfile pull {shlex.quote(reference)}{plain}"),
-            ("Python", f"import modfile\n\npath = modfile.pull({reference!r})"),
+            ("Python", f"import modfile\nmodfile.pull({json.dumps(reference)})"),
             ("skopeo", f"skopeo copy {insecure}{shlex.quote(f'docker://{reference}')} {shlex.quote(f'oci:{target}')}"),
         )
 

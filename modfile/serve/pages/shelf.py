@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -67,7 +68,7 @@ class Shelf:
             StoreError: the index cannot be read.
         """
         listed = [self._listed(name) for name in self._catalog.repositories()]
-        return sorted(listed, key=lambda one: -(one.summary.created or -1 << 63))
+        return sorted(listed, key=lambda one: _moment(one.summary), reverse=True)
 
     def tags(self, repository: str) -> list[Tagged]:
         """Return a repository's tags, newest first; those of signatures only if there is nothing else.
@@ -105,7 +106,10 @@ class Shelf:
         return Tagged(tag, content.digest, summary)
 
 
-def _age(tagged: Tagged) -> tuple[int, bool, tuple[str | int, ...]]:
+def _age(tagged: Tagged) -> tuple[float, bool, tuple[str | int, ...]]:
     """Sort by when it was made, then by the tag; `latest` says less than another of the same."""
-    created = tagged.summary.created
-    return (-1 << 63 if created is None else created, tagged.tag != "latest", natural(tagged.tag))
+    return _moment(tagged.summary), tagged.tag != "latest", natural(tagged.tag)
+
+
+def _moment(summary: Summary) -> float:
+    return -math.inf if summary.created is None else summary.created
