@@ -45,6 +45,14 @@ class Body:
         self.length = int(said) if said is not None else None if coding else 0
         self._receive = request.receive
         self._patience = patience
+        self._waiting: asyncio.Timeout | None = None
+        self._abandoned = False
+
+    def abandon(self) -> None:
+        """Wait for no more of it: whoever reads it is told that the client is gone."""
+        self._abandoned = True
+        if self._waiting:
+            self._waiting.reschedule(asyncio.get_running_loop().time())
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         """Go through the pieces as they come.
@@ -58,13 +66,17 @@ class Body:
         while more:
             began = clock()
             try:
-                async with asyncio.timeout(left):
+                async with asyncio.timeout(0 if self._abandoned else left) as self._waiting:
                     message = await self._receive()
             except TimeoutError:
+                if self._abandoned:
+                    raise GoneError from None
                 close = {"Connection": "close"}
                 raise Refusal(
                     Code.BLOB_UPLOAD_INVALID, "the body comes too slowly", status=408, headers=close
                 ) from None
+            finally:
+                self._waiting = None
             if message["type"] != "http.request":
                 raise GoneError
             left -= clock() - began

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+import asyncio
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
 from ...errors import ModfileError
@@ -11,6 +12,8 @@ from ..backend import answering, digest_in, repository_name, repository_of
 from ..ranges import parse_chunk
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from starlette.requests import Request
     from starlette.responses import Response
 
@@ -18,7 +21,17 @@ if TYPE_CHECKING:
     from ..backend import Backend
     from ..body import Body
 
+_PATIENCE = 10.0
+"""Seconds that an earlier request of the same upload has to end once nobody waits for its client any more."""
 _ALGORITHMS = ("sha256", "sha512")
+
+
+class _Writing:
+    """A request that writes an upload."""
+
+    def __init__(self, body: Body | None) -> None:
+        self.body = body
+        self.ended = asyncio.Event()
 
 
 class UploadSessions:
@@ -28,6 +41,7 @@ class UploadSessions:
         self._backend = backend
         self._uploads = backend.uploads
         self._threads = backend.threads
+        self._under_way: dict[tuple[str, str], _Writing] = {}
 
     async def begin(self, request: Request) -> Response:
         """Answer POST: begin a session, or with `mount` or `digest` have the blob at once."""
@@ -100,10 +114,16 @@ class UploadSessions:
         return _created(repository, content.digest)
 
     async def _take(self, body: Body, repository: str, session: str, start: int | None) -> int:
-        """Write the body to the upload; return how many bytes that has then."""
+        """Write the body to the upload; return how many bytes that has then.
+
+        A client whose connection broke comes back before the broken one is noticed here: the latest request counts.
+        """
         try:
             with answering(Code.BLOB_UPLOAD_UNKNOWN):
-                async with self._threads.writing(self._uploads.writer(repository, session, start)) as sink:
+                async with (
+                    self._alone(repository, session, body),
+                    self._threads.writing(self._uploads.writer(repository, session, start)) as sink,
+                ):
                     async for piece in body:
                         if sink.has_room(len(piece)):
                             sink.write(piece)
@@ -115,9 +135,29 @@ class UploadSessions:
                 refusal.headers["Location"] = _location(repository, session)
             raise
 
+    @asynccontextmanager
+    async def _alone(self, repository: str, session: str, body: Body | None) -> AsyncIterator[None]:
+        """Give up an earlier request that waits for bytes of this upload, and be the one that the next gives up."""
+        key, mine = (repository, session), _Writing(body)
+        earlier = self._under_way.get(key)
+        self._under_way[key] = mine
+        try:
+            if earlier:
+                if earlier.body:
+                    earlier.body.abandon()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(_PATIENCE):
+                        await earlier.ended.wait()
+            yield
+        finally:
+            mine.ended.set()
+            if self._under_way.get(key) is mine:
+                del self._under_way[key]
+
     async def _finish(self, repository: str, session: str, digest: Digest) -> Descriptor:
         with answering(Code.BLOB_UPLOAD_UNKNOWN):
-            return await self._threads.write(self._uploads.finish, repository, session, digest)
+            async with self._alone(repository, session, None):
+                return await self._threads.write(self._uploads.finish, repository, session, digest)
 
 
 def _location(repository: str, session: str) -> str:
