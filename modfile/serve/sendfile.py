@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import select
 import socket
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,10 @@ if TYPE_CHECKING:
 
 EXTENSION = "http.response.zerocopysend"
 _PIECE = 4 << 20
+_TURN = 32 << 20
+"""Bytes after which a thread takes up something else, so that a fast client is not the only one."""
+_MOMENT_MS = 3
+"""Milliseconds that a thread waits for the client: a fast one has room again before the event loop learns of it."""
 
 
 class FileSender:
@@ -36,17 +41,12 @@ class FileSender:
         """
         loop = asyncio.get_running_loop()
         while start < stop and not self._stopped:
-            try:  # on a thread: what is not in memory is read from the disk
-                count = await loop.run_in_executor(
-                    None, os.sendfile, self._socket.fileno(), fd, start, min(stop - start, _PIECE)
-                )
-            except BlockingIOError:
-                await self._wait(loop)
-                continue
-            if not count:
-                raise OSError(f"the file ends at byte {start:,}")
+            # On a thread: what is not in memory is read from the disk.
+            count = await loop.run_in_executor(None, _send, self._socket.fileno(), fd, start, stop)
             start += count
             progressed(count)
+            if not count:
+                await self._wait(loop)
 
     def stop(self) -> None:
         """Send no more."""
@@ -70,3 +70,25 @@ class FileSender:
         finally:
             loop.remove_writer(self._socket.fileno())
             self._waiting = None
+
+
+def _send(connection: int, fd: int, start: int, stop: int) -> int:
+    """Send bytes as long as the client takes them at once; return how many it took.
+
+    Raises:
+        OSError: the client is gone, or the file cannot be read or is shorter.
+    """
+    room = select.poll()
+    room.register(connection, select.POLLOUT)
+    first, stop = start, min(stop, start + _TURN)
+    while start < stop:
+        try:
+            count = os.sendfile(connection, fd, start, min(stop - start, _PIECE))
+        except BlockingIOError:
+            if room.poll(_MOMENT_MS):
+                continue
+            break
+        if not count:
+            raise OSError(f"the file ends at byte {start:,}")
+        start += count
+    return start - first

@@ -5,6 +5,7 @@ Every figure of a comparison comes from the same minutes on the same machine.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 from pathlib import Path
@@ -25,7 +26,7 @@ from tests.benchmarks.measuring import (
     sha256_alone,
     warm,
 )
-from tests.registries import docker
+from tests.registries import docker, served
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -175,6 +176,58 @@ def registry(bench: Bench) -> tuple[Sides, list[Held]]:
     ]
 
 
+def serve(bench: Bench) -> tuple[Sides, list[Held]]:
+    """`modfile serve` and Debian's docker-registry, both by curl: a blob out to one and to four clients, and in."""
+    digest = f"sha256:{hashlib.sha256(bench.weights.read_bytes()).hexdigest()}"
+
+    def send(host: str) -> Run:
+        begin = f"http://{host}/v2/{_REPOSITORY}/blobs/uploads/"
+        script = (
+            f"where=$(curl -fsSi -X POST {begin} | tr -d '\\r' | sed -n 's/^[Ll]ocation: //p'); "
+            f"case $where in /*) where=http://{host}$where;; esac; "
+            'case $where in *\\?*) where="$where&";; *) where="$where?";; esac; '
+            f'exec curl -fsS -o /dev/null -T {bench.weights} "${{where}}digest={digest}"'
+        )
+        return program("sh", "-c", script)
+
+    def fetch(host: str, blob: Path, clients: int) -> Run:
+        warm(blob)
+        url = f"http://{host}/v2/{_REPOSITORY}/blobs/{digest}"
+        return program("sh", "-c", f"for one in {'x ' * clients}; do curl -fsS -o /dev/null {url} & done; wait")
+
+    hexadecimal = digest.partition(":")[2]
+    with (
+        bench.directory("docker") as one,
+        bench.directory("served") as other,
+        docker.serving(one) as theirs,
+        served.serving(other, "--allow-push", log_level="error") as server,
+    ):
+        their_blob = one / "data/docker/registry/v2/blobs/sha256" / hexadecimal[:2] / hexadecimal / "data"
+        our_blob = server.storage / "store/blobs/sha256" / hexadecimal
+
+        def emptied(host: str, *directories: Path) -> Run:
+            for directory in directories:
+                shutil.rmtree(directory, ignore_errors=True)
+            return send(host)
+
+        sides = bench.compare(
+            {
+                "PUT, docker-registry": lambda: emptied(theirs, one / "data"),
+                "PUT, modfile serve": lambda: emptied(server.host, our_blob.parent, server.storage / "links"),
+                "GET, docker-registry": lambda: fetch(theirs, their_blob, 1),
+                "GET, modfile serve": lambda: fetch(server.host, our_blob, 1),
+                "GET by four, docker-registry": lambda: fetch(theirs, their_blob, 4),
+                "GET by four, modfile serve": lambda: fetch(server.host, our_blob, 4),
+            }
+        )
+    for name, side in sides.items():
+        if "by four" in name:
+            side.size *= 4
+    return sides, [
+        sides.ratio(f"{what}, modfile serve", f"{what}, docker-registry", 1.0) for what in ("PUT", "GET", "GET by four")
+    ]
+
+
 def push(bench: Bench) -> tuple[Sides, list[Held]]:
     """From the store to a server that is not the limit."""
     storage = bench.storage()
@@ -258,7 +311,7 @@ def start(bench: Bench) -> tuple[Sides, list[Held]]:
     return sides, held
 
 
-CONTESTS = {contest.__name__: contest for contest in (build, extract, pull, registry, push, again, start)}
+CONTESTS = {contest.__name__: contest for contest in (build, extract, pull, registry, push, serve, again, start)}
 
 
 def _limits(bench: Bench) -> dict[str, Callable[[], Run]]:
