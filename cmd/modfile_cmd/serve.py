@@ -59,7 +59,7 @@ def serve(
     ] = "localhost",
     as_json: AsJSON = False,
 ) -> None:
-    """Serve the local store as a registry; print its address once it listens.
+    """Serve the local store as a registry, and as pages for people; print its address once it listens.
 
     Repository llm/minilm of the registry is localhost/llm/minilm of the store, or llm/minilm. Other commands may use
     the store at the same time. Without options nobody but this machine reaches it, and nobody writes. What clients
@@ -78,6 +78,7 @@ def serve(
     from modfile.serve.catalog import Catalog
     from modfile.serve.htpasswd import Htpasswd
     from modfile.serve.links import Links
+    from modfile.serve.pages.site import pages
     from modfile.serve.uploads import Uploads
 
     session = Session.of(context)
@@ -106,7 +107,9 @@ def serve(
             session.console.result(urls[0])
         sys.stdout.flush()
 
-    ended_by = servers.Server(create_app(backend, access), sockets, tls).serve_until_signal(ready)
+    ended_by = servers.Server(
+        create_app(backend, access, pages(backend.catalog, layout)), sockets, tls
+    ).serve_until_signal(ready)
     if ended_by is signal.SIGINT:
         raise typer.Exit(_INTERRUPTED)
 

@@ -67,7 +67,12 @@ class Shop:
         }
 
     def add(
-        self, reference: str, *layers: dict[str, Any], config: object = None, config_type: str = MODEL_CONFIG, **more: Any
+        self,
+        reference: str,
+        *layers: dict[str, Any],
+        config: object = None,
+        config_type: str = MODEL_CONFIG,
+        **more: Any,
     ) -> Descriptor:
         """Name a manifest of these layers."""
         data = config if isinstance(config, bytes) else dump(config or {})
@@ -103,7 +108,8 @@ class Shop:
 
     def add_evil(self, reference: str = "evil/all:v1") -> Descriptor:
         """Name an artifact that has hostile text wherever text can be."""
-        readme = f"---\nbase_model: {dump(EVIL).decode()}\n---\n# {EVIL}\n\n{EVIL}\n\n[x](javascript:alert(1)) ![{EVIL}](data:x)\n"
+        links = f"[x](javascript:alert(1)) ![{EVIL}](data:x)"
+        readme = f"---\nbase_model: {dump(EVIL).decode()}\n---\n# {EVIL}\n\n{EVIL}\n\n{links}\n"
         return self.add(
             reference,
             self.file(f"{EVIL}/{EVIL}", b"weights"),
@@ -159,8 +165,10 @@ def get(app: ASGIApp, url: str, *, host: str = HOST, method: str = "GET", **scop
     }
     sent: list[Any] = []
 
+    requests = [{"type": "http.request", "body": b"", "more_body": False}]
+
     async def receive() -> Any:
-        return {"type": "http.request", "body": b"", "more_body": False}
+        return requests.pop() if requests else await asyncio.Event().wait()
 
     async def send(message: Any) -> None:
         sent.append(message)
@@ -236,10 +244,11 @@ _EVERYWHERE = {"class", "id", "aria-label", "aria-labelledby", "aria-hidden", "t
 _NOTHING: set[str] = set()
 _ALLOWED = {
     **dict.fromkeys(
-        "head title style script body header footer main section article h1 h2 h3 h4 h5 h6 ul li p code em strong s "
-        "blockquote hr br table caption thead tbody tr td details summary div span button q nav".split(),
-        _NOTHING,
+        ("head", "title", "style", "script", "body", "header", "footer", "main", "section", "nav"), _NOTHING
     ),
+    **dict.fromkeys(("h1", "h2", "h3", "h4", "h5", "h6", "div", "span", "details", "summary", "button"), _NOTHING),
+    **dict.fromkeys(("ul", "li", "code", "em", "strong", "s", "blockquote", "hr", "br", "q"), _NOTHING),
+    **dict.fromkeys(("table", "caption", "thead", "tbody", "tr", "td"), _NOTHING),
     "html": {"lang"},
     "meta": {"charset", "name", "content"},
     "a": {"href", "rel", "aria-current", "download"},

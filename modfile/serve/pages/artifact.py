@@ -1,4 +1,4 @@
-"""An artifact read from the store to be shown: what cannot be read of it is said, and the rest is shown all the same."""
+"""An artifact read from the store to be shown: what cannot be read of it is said, the rest is shown all the same."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ...store import Source
 
 _TITLE = "org.opencontainers.image.title"
+_DESCRIPTION = "org.opencontainers.image.description"
 _CREATED = "org.opencontainers.image.created"
 _LONGEST_VALUE = 300
 _LONGEST_DESCRIPTION = 1000
@@ -145,19 +146,13 @@ class Artifact:
     @property
     def title(self) -> str:
         """Its name for people."""
-        return (
-            self.said("descriptor", "title")
-            or self.said("descriptor", "name")
-            or self.annotation(_TITLE, _LONGEST_VALUE)
-        )
+        return self.said("descriptor", "title") or self.said("descriptor", "name") or self.annotation(_TITLE)
 
     @property
     def description(self) -> str:
         """What it is, in a sentence or two."""
-        key = "org.opencontainers.image.description"
-        return self.said("descriptor", "description", _LONGEST_DESCRIPTION) or self.annotation(
-            key, _LONGEST_DESCRIPTION
-        )
+        said = self.said("descriptor", "description", _LONGEST_DESCRIPTION)
+        return said or self.annotation(_DESCRIPTION, _LONGEST_DESCRIPTION)
 
     @property
     def created(self) -> int | None:

@@ -21,7 +21,6 @@ _LONGEST_ANNOTATION = 2000
 _LONGEST_MODELFILE = 64 * 1024
 _NARROWEST = 0.6
 """Of a hundred; what has a byte is seen."""
-_OCI = "org.opencontainers.image."
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +69,10 @@ def facts(artifact: Artifact, base_models: Sequence[str] = ()) -> list[Fact]:
     """Return what is known of an artifact, in the order in which people ask."""
     said, listed, can = artifact.said, artifact.listed, artifact.capability
     created = artifact.created
+
+    def noted(name: str) -> str:
+        return artifact.annotation(f"org.opencontainers.image.{name}")
+
     rows: list[tuple[str, Sequence[str]]] = [
         ("Type", [artifact.kind]),
         ("Family", [said("descriptor", "family")]),
@@ -78,12 +81,12 @@ def facts(artifact: Artifact, base_models: Sequence[str] = ()) -> list[Fact]:
         ("Format", [said("config", "format")]),
         ("Precision", [said("config", "precision")]),
         ("Quantization", [said("config", "quantization")]),
-        ("Licence", listed("descriptor", "licenses") or _noted(artifact, "licenses")),
+        ("Licence", listed("descriptor", "licenses") or [noted("licenses")]),
         ("Base model", base_models),
-        ("Authors", listed("descriptor", "authors") or _noted(artifact, "authors")),
-        ("Vendor", [said("descriptor", "vendor")] if said("descriptor", "vendor") else _noted(artifact, "vendor")),
-        ("Version", [said("descriptor", "version")] if said("descriptor", "version") else _noted(artifact, "version")),
-        ("Source", [said("descriptor", "sourceURL")] if said("descriptor", "sourceURL") else _noted(artifact, "source")),
+        ("Authors", listed("descriptor", "authors") or [noted("authors")]),
+        ("Vendor", [said("descriptor", "vendor") or noted("vendor")]),
+        ("Version", [said("descriptor", "version") or noted("version")]),
+        ("Source", [said("descriptor", "sourceURL") or noted("source")]),
         ("Revision", [said("descriptor", "revision")]),
         ("Docs", [said("descriptor", "docURL")]),
         ("Data sets", listed("descriptor", "datasetsURL")),
@@ -120,7 +123,7 @@ def shares(files: Sequence[File]) -> list[Share]:
     return result
 
 
-def annotations(artifact: Artifact) -> list[tuple[str, str]]:
+def notes(artifact: Artifact) -> list[tuple[str, str]]:
     """Return the manifest's annotations, the Modelfile's left out."""
     said = {key: value for key, value in (artifact.annotations or {}).items() if key != MODELFILE_ANNOTATION}
     first = list(said.items())[:_MOST_ANNOTATIONS]
@@ -137,10 +140,6 @@ def readme(artifact: Artifact) -> Descriptor | None:
     found = [file for file in artifact.files if file.path.lower() == "readme.md" and not file.packing]
     found.sort(key=lambda file: file.path != "README.md")
     return next((file.content for file in found if file.content.size <= MAX_README), None)
-
-
-def _noted(artifact: Artifact, name: str) -> list[str]:
-    return [artifact.annotation(_OCI + name)]
 
 
 def _width(size: int, whole: int) -> float:

@@ -118,7 +118,7 @@ class Pressroom:
             shares=detail.shares(files),
             total=sum(file.content.size for file in files),
             manifests=artifact.manifests[: detail.MOST_FILES],
-            annotations=detail.annotations(artifact),
+            annotations=detail.notes(artifact),
             modelfile=detail.modelfile(artifact),
             readme=readme,
             same=[one.tag for one in tags if one.digest == content.digest and version != f":{one.tag}"][:_MOST_TAGS],

@@ -12,15 +12,17 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from markdown_it import MarkdownIt
-from markdown_it.common.utils import escapeHtml
+from markdown_it.renderer import RendererHTML
 from markdown_it.token import Token
 from markupsafe import Markup, escape
 
 from .text import readable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator
     from typing import Any
+
+    from markdown_it.utils import OptionsDict
 
 MAX_README = 1 << 20
 """The longest README that is shown, in bytes."""
@@ -72,12 +74,11 @@ def _render(text: str, clock: Callable[[], float]) -> str:
     # All links are read as such here, so that those that lead nowhere good can be taken off their texts below.
     markdown.validateLink = lambda url: True  # type: ignore[method-assign]
     _hurry(markdown, clock)
+    renderer = RendererHTML()
     environment: dict[str, Any] = {}
-    tokens = markdown.parse(text, environment)
-    tamed = [_tamed(token, markdown) for token in tokens]
-    for kind in ("html_block", "html_inline"):  # there is none, as long as `html` is off
-        markdown.renderer.rules[kind] = lambda tokens, index, options, env: escapeHtml(tokens[index].content)
-    html: str = markdown.renderer.render(tamed, markdown.options, environment)
+    tamer = _Tamer(renderer, markdown.options)
+    tokens = [tamer.tamed(token) for token in markdown.parse(text, environment)]
+    html: str = renderer.render(tokens, markdown.options, environment)
     return html
 
 
@@ -94,58 +95,62 @@ def _hurry(markdown: MarkdownIt, clock: Callable[[], float]) -> None:
     markdown.inline.ruler.before("text", "hurry", look)
 
 
-def _tamed(token: Token, markdown: MarkdownIt) -> Token:
-    """Keep of a block what is safe and fits the page."""
-    match token.type:
-        case "heading_open" | "heading_close":
-            token.tag = f"h{min(int(token.tag[1:]) + _HEADINGS_BELOW, 6)}"
-        case "fence":
-            token.info = ""
-        case "inline":
-            token.children = list(_inline(token.children or (), markdown))
-    kept: dict[str, str | int | float] = {}
-    if token.type == "ordered_list_open" and "start" in token.attrs:
-        kept["start"] = int(token.attrs["start"])
-    if aligned := _ALIGNMENT.fullmatch(str(token.attrs.get("style", ""))):
-        kept["class"] = aligned[1]
-    token.attrs = kept
-    return token
+class _Tamer:
+    """Keeps of a README's tokens what is safe and fits the page."""
 
+    def __init__(self, renderer: RendererHTML, options: OptionsDict) -> None:
+        self._renderer = renderer
+        self._options = options
 
-def _inline(tokens: Sequence[Token], markdown: MarkdownIt) -> Iterable[Token]:
-    opened: list[bool] = []
-    links = 0
-    for token in tokens:
-        if token.nesting > 0:
-            url = _link(token) if token.type == "link_open" else ""
-            keep = len(opened) < _DEEPEST and (token.type != "link_open" or bool(url))
-            token.attrs = {"href": url, "rel": _LINK_REL} if url else {}
-            links += bool(url)
-            opened.append(keep)
-            if keep:
+    def tamed(self, token: Token) -> Token:
+        """Return a block, and what stands in it, without what could do harm."""
+        match token.type:
+            case "heading_open" | "heading_close":
+                token.tag = f"h{min(int(token.tag[1:]) + _HEADINGS_BELOW, 6)}"
+            case "fence":
+                token.info = ""
+            case "html_block":  # there is none, nor one in a line, as long as `html` is off
+                token.type = "code_block"
+            case "inline":
+                token.children = list(self._inline(token.children or ()))
+        kept: dict[str, str | int | float] = {}
+        if token.type == "ordered_list_open" and "start" in token.attrs:
+            kept["start"] = int(token.attrs["start"])
+        if aligned := _ALIGNMENT.fullmatch(str(token.attrs.get("style", ""))):
+            kept["class"] = aligned[1]
+        token.attrs = kept
+        return token
+
+    def _inline(self, tokens: Iterable[Token]) -> Iterator[Token]:
+        opened: list[bool] = []
+        links = 0
+        for token in tokens:
+            if token.nesting > 0:
+                is_link = token.type == "link_open"
+                url = safe_url(str(token.attrs.get("href", ""))) if is_link else ""
+                keep = len(opened) < _DEEPEST and (bool(url) or not is_link)
+                token.attrs = {"href": url, "rel": _LINK_REL} if url else {}
+                links += is_link and keep
+                opened.append(keep)
+                if keep:
+                    yield token
+            elif token.nesting < 0:
+                if opened and opened.pop():
+                    links -= token.type == "link_close"
+                    yield token
+            elif token.type == "image":
+                yield from self._picture(token, linked=links > 0)
+            else:
+                token.attrs = {}
+                token.type = "text" if token.type == "html_inline" else token.type
                 yield token
-        elif token.nesting < 0:
-            if opened and opened.pop():
-                links -= token.type == "link_close"
-                yield token
-        elif token.type == "image":
-            yield from _picture(token, markdown, linked=links > 0)
-        else:
-            token.attrs = {}
-            yield token
 
-
-def _picture(token: Token, markdown: MarkdownIt, *, linked: bool) -> Iterable[Token]:
-    """Show an image as its text, with a link to it where it is in none."""
-    alt = markdown.renderer.renderInlineAsText(token.children or [], markdown.options, {})
-    text = Token("text", "", 0, content=alt.strip() or "image")
-    url = "" if linked else safe_url(str(token.attrs.get("src", "")))
-    if url:
-        yield Token("link_open", "a", 1, attrs={"href": url, "rel": _LINK_REL})
-    yield text
-    if url:
-        yield Token("link_close", "a", -1)
-
-
-def _link(token: Token) -> str:
-    return safe_url(str(token.attrs.get("href", "")))
+    def _picture(self, token: Token, *, linked: bool) -> Iterator[Token]:
+        """Show an image as its text, with a link to it where it is in none."""
+        alt = self._renderer.renderInlineAsText(token.children or [], self._options, {})
+        url = "" if linked else safe_url(str(token.attrs.get("src", "")))
+        if url:
+            yield Token("link_open", "a", 1, attrs={"href": url, "rel": _LINK_REL})
+        yield Token("text", "", 0, content=alt.strip() or "image")
+        if url:
+            yield Token("link_close", "a", -1)

@@ -9,14 +9,14 @@ import asyncio
 import logging
 import re
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from typing import TYPE_CHECKING
 
-from starlette.responses import HTMLResponse
+from starlette.responses import HTMLResponse, PlainTextResponse
 from starlette.routing import Match, Route
 
 from ...errors import ContentError, InvalidReferenceError, NotFoundError, StoreError
 from .address import Address
-from .pressroom import Pressroom
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from ...layout import Layout
     from ..catalog import Catalog
+    from .pressroom import Pressroom
 
 _AT_ONCE = 2
 _MOST_WAITING = 64
@@ -34,9 +35,8 @@ _LONGEST_QUERY = 200
 _PAGE = re.compile(r"[1-9][0-9]{0,6}")
 _log = logging.getLogger(__name__)
 
-_NOT_FOUND = (404, "Not found", "There is nothing of this name here. It may have been deleted, or never pushed.")
-_FAILED = (500, "The store cannot be read", "The server's log says why.")
-_BUSY = (503, "Too much at once", "The server is busy with other pages; try again in a moment.")
+_NOT_FOUND = ("Not found", "There is nothing of this name here. It may have been deleted, or never pushed.")
+_FAILED = ("The store cannot be read", "The server's log says why.")
 
 
 def pages(catalog: Catalog, layout: Layout) -> list[Route]:
@@ -65,9 +65,17 @@ class _Site:
     """Makes the pages on threads of their own, so that what is slow to show keeps nobody from pulling."""
 
     def __init__(self, catalog: Catalog, layout: Layout) -> None:
-        self._pressroom = Pressroom(catalog, layout)
+        self._catalog = catalog
+        self._layout = layout
         self._threads = ThreadPoolExecutor(_AT_ONCE, "pages")
         self._waiting = 0
+
+    @cached_property
+    def _pressroom(self) -> Pressroom:
+        """Templates and Markdown take a while to import: who only pulls does without."""
+        from .pressroom import Pressroom
+
+        return Pressroom(self._catalog, self._layout)
 
     async def index(self, request: Request) -> Response:
         query = request.query_params.get("q", "")[:_LONGEST_QUERY]
@@ -80,30 +88,28 @@ class _Site:
         return await self._answer(lambda: self._pressroom.artifact(Address.of(request), name))
 
     async def missing(self, request: Request) -> Response:
-        return await self._problem(*_NOT_FOUND)
+        return await self._answer(_nothing)
 
     async def _answer(self, make: Callable[[], str]) -> Response:
         if self._waiting >= _MOST_WAITING:
-            return await self._problem(*_BUSY)
-        try:
-            return self._response(await self._on_thread(make))
-        except (NotFoundError, InvalidReferenceError, ContentError):
-            return await self._problem(*_NOT_FOUND)
-        except StoreError as error:
-            _log.error("%s", error)  # noqa: TRY400 - it says it all, and where it was raised says nothing more
-            return await self._problem(*_FAILED)
-
-    async def _problem(self, status: int, title: str, text: str) -> Response:
-        return self._response(await self._on_thread(lambda: self._pressroom.problem(title, text)), status)
-
-    async def _on_thread(self, make: Callable[[], str]) -> str:
+            return PlainTextResponse("Too much at once; try again in a moment.\n", 503, {"Retry-After": "2"})
         self._waiting += 1
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._threads, make)
+            return await asyncio.get_running_loop().run_in_executor(self._threads, self._made, make)
         finally:
             self._waiting -= 1
 
-    def _response(self, html: str, status: int = 200) -> Response:
+    def _made(self, make: Callable[[], str]) -> Response:
+        status = 200
+        try:
+            html = make()
+        except (NotFoundError, InvalidReferenceError, ContentError):
+            status, html = 404, self._pressroom.problem(*_NOT_FOUND)
+        except StoreError as error:
+            _log.error("%s", error)
+            status, html = 500, self._pressroom.problem(*_FAILED)
         return HTMLResponse(html, status, self._pressroom.headers)
 
 
+def _nothing() -> str:
+    raise NotFoundError("there is no such page")
