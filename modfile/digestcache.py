@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from threading import Lock
 from typing import TYPE_CHECKING
 
@@ -18,14 +19,28 @@ _SCHEMA = """
 CREATE TABLE IF NOT EXISTS file (
     device INTEGER, inode INTEGER, size INTEGER, mtime_ns INTEGER, ctime_ns INTEGER, digest TEXT NOT NULL,
     PRIMARY KEY (device, inode)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS layer (
+    device INTEGER, inode INTEGER, size INTEGER, mtime_ns INTEGER, ctime_ns INTEGER,
+    form TEXT, digest TEXT NOT NULL, length INTEGER NOT NULL, diff_id TEXT NOT NULL,
+    PRIMARY KEY (device, inode, form)
 ) WITHOUT ROWID
 """
 _SECOND = 1_000_000_000
 _FINE, _COARSE = _SECOND // 20, 2 * _SECOND
 
 
+@dataclass(frozen=True, slots=True)
+class KnownLayer:
+    """What a file became in a tar: the layer's digest and size in bytes, and the digest of the tar not compressed."""
+
+    digest: Digest
+    size: int
+    diff_id: Digest
+
+
 class DigestCache:
-    """A SQLite file of (device, inode, size, mtime, ctime) -> digest.
+    """A SQLite file of (device, inode, size, mtime, ctime) -> digest; and with a layer's form beside -> `KnownLayer`.
 
     It is a cache: what cannot be read or written counts as unknown, and a damaged file is begun anew. A file whose
     times are younger than its file system's clock can tell apart is not remembered, since a second change could leave
@@ -45,18 +60,36 @@ class DigestCache:
             "SELECT digest FROM file WHERE device=? AND inode=? AND size=? AND mtime_ns=? AND ctime_ns=?",
             _key(status),
         )
-        if not row:
-            return None
-        algorithm, _, encoded = str(row[0]).partition(":")
-        return Digest(algorithm, encoded)
+        return _digest(row[0]) if row else None
 
     def put(self, status: os.stat_result, digest: Digest) -> None:
         """Remember the digest of a file that was read whole while it had this status, before and after."""
+        if self._is_settled(status):
+            self._execute("INSERT OR REPLACE INTO file VALUES (?, ?, ?, ?, ?, ?)", (*_key(status), str(digest)))
+
+    def get_layer(self, status: os.stat_result, form: str) -> KnownLayer | None:
+        """Return what the file with this status became as a layer of a form, if it is known.
+
+        A form is a text that is the same only where the same file gives the same layer.
+        """
+        row = self._execute(
+            "SELECT digest, length, diff_id FROM layer "
+            "WHERE device=? AND inode=? AND size=? AND mtime_ns=? AND ctime_ns=? AND form=?",
+            (*_key(status), form),
+        )
+        return KnownLayer(_digest(row[0]), int(str(row[1])), _digest(row[2])) if row else None
+
+    def put_layer(self, status: os.stat_result, form: str, layer: KnownLayer) -> None:
+        """Remember what a file became that was read whole while it had this status, before and after."""
+        if self._is_settled(status):
+            values = (*_key(status), form, str(layer.digest), layer.size, str(layer.diff_id))
+            self._execute("INSERT OR REPLACE INTO layer VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", values)
+
+    def _is_settled(self, status: os.stat_result) -> bool:
+        """Tell whether a file's times are old enough for the next change to leave others."""
         youngest = max(status.st_mtime_ns, status.st_ctime_ns)
         margin = _FINE if status.st_ctime_ns % _SECOND else _COARSE
-        if youngest + margin > self._now_ns():
-            return
-        self._execute("INSERT OR REPLACE INTO file VALUES (?, ?, ?, ?, ?, ?)", (*_key(status), str(digest)))
+        return youngest + margin <= self._now_ns()
 
     def close(self) -> None:
         """Write what is not written yet."""
@@ -76,7 +109,9 @@ class DigestCache:
                     row: tuple[object, ...] | None = self._open().execute(statement, values).fetchone()
                 except sqlite3.OperationalError:  # locked for long, read-only, full: do without
                     self._broken = True
-                except (sqlite3.DatabaseError, OverflowError):
+                except OverflowError:  # a time beyond what a column holds
+                    return None
+                except sqlite3.DatabaseError:
                     self._begin_anew(forget=again)
                 else:
                     return row
@@ -89,7 +124,7 @@ class DigestCache:
             self._connection = sqlite3.connect(self._path, timeout=5, isolation_level=None, check_same_thread=False)
             self._connection.execute("PRAGMA journal_mode=WAL")
             self._connection.execute("PRAGMA synchronous=NORMAL")  # with the log: never damaged, at worst a little old
-            self._connection.execute(_SCHEMA)
+            self._connection.executescript(_SCHEMA)
         return self._connection
 
     def _begin_anew(self, *, forget: bool) -> None:
@@ -104,6 +139,11 @@ class DigestCache:
                 self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
         except OSError:
             self._broken = True
+
+
+def _digest(text: object) -> Digest:
+    algorithm, _, encoded = str(text).partition(":")
+    return Digest(algorithm, encoded)
 
 
 def _key(status: os.stat_result) -> tuple[int, int, int, int, int]:

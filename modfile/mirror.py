@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from .errors import (
     AccessDeniedError,
@@ -22,9 +22,10 @@ from .registry.endpoint import Endpoint
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
 
     from .content import Descriptor, Digest
-    from .store import Reader, Source
+    from .store import Ranged, Reader, Source
 
 _PLAIN_HTTP = {"http": True, "https": False, "": None}
 # What the registry itself may know better; wrong usage and the disk's errors are the same there.
@@ -116,33 +117,33 @@ class MirroredSource:
         return self._origin.resolve(reference)
 
     @contextmanager
-    def open(self, content: Descriptor, start: int = 0) -> Iterator[Reader]:
-        """Open content at byte `start`.
+    def open(self, content: Descriptor, start: int = 0, stop: int | None = None) -> Iterator[Reader]:
+        """Open content at byte `start`; with `stop`, no byte from there on is asked for.
 
         Raises:
             NotFoundError: neither the mirror nor the registry has it.
         """
         with ExitStack() as stack:
-            stream = self._open_in_mirror(content, start, stack)
-            yield stream or stack.enter_context(self._origin.open(content, start))
+            stream = self._open_in_mirror(content, start, stop, stack)
+            yield stream or stack.enter_context(_open(self._origin, content, start, stop))
 
-    def _open_in_mirror(self, content: Descriptor, start: int, stack: ExitStack) -> Reader | None:
+    def _open_in_mirror(self, content: Descriptor, start: int, stop: int | None, stack: ExitStack) -> Reader | None:
         # Who asks again for a blob may have got the wrong bytes the first time.
         if not self._usable or content.digest in self._given:
             return None
         try:
-            stream = stack.enter_context(self._mirror.open(content, start))
+            stream = stack.enter_context(_open(self._mirror, content, start, stop))
         except NotFoundError:
             return None
         except _FAILURES as error:
             self._give_up(error)
             return None
-        if not is_manifest(content.media_type):
+        if not is_manifest(content.media_type) and stop is None:
             self._given.add(content.digest)
 
         def go_on(position: int, error: ModfileError) -> Reader:
             self._give_up(error)
-            return stack.enter_context(self._origin.open(content, position))
+            return stack.enter_context(_open(self._origin, content, position, stop))
 
         return _SwitchingReader(stream, start, go_on)
 
@@ -150,6 +151,10 @@ class MirroredSource:
         if self._usable:
             self._usable = False
             self._note(f"the mirror {self._mirror} is passed over: {error}")
+
+
+def _open(source: Source, content: Descriptor, start: int, stop: int | None) -> AbstractContextManager[Reader]:
+    return source.open(content, start) if stop is None else cast("Ranged", source).open(content, start, stop)
 
 
 class _SwitchingReader:

@@ -12,11 +12,14 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from . import strictjson
-from .content import Descriptor, Digest
+from .content import NO_ANNOTATIONS, Descriptor, Digest
 from .errors import ContentError
 from .kind import Kind
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from .layerformat import LayerFormat
     from .manifest import Manifest
 
 ARTIFACT_TYPE = "application/vnd.cncf.model.manifest.v1+json"
@@ -42,6 +45,8 @@ _KINDS = {name: kind for kind, name in _KIND_NAMES.items()}
 _LAYER_TYPE = re.compile(
     r"application/vnd\.(?:cncf|cnai)\.model\.(weight\.config|weight|code|dataset|doc)\.v1\.(raw|tar|tar\+gzip|tar\+zstd)"
 )
+_WEIGHT_FILE = re.compile(r"(application/vnd\.cncf\.model\.weight\.v1)\.(?:gguf|safetensors)")
+"""What `docker model` calls weights that are raw; no release of the specification has it."""
 _REGULAR, _DIRECTORY = (0, 48), (5, 53)
 """Type flags of a tar entry, as numbers or as the codes of their digits."""
 _TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9})\d*)?(Z|[+-]\d\d:\d\d)")
@@ -96,7 +101,8 @@ class FileMetadata:
 class Layer:
     """A layer as a model's file: its kind and format from the media type, its path from the annotations.
 
-    A layer in a tar format (`is_packed`) may hold several files; it is said to be one if it has `metadata`.
+    A layer in a tar format (`is_packed`) may hold several files; it is said to be one if it has `metadata`. The paths
+    in the tar are relative to the directory `below` of the model, most often to the model itself.
     """
 
     content: Descriptor
@@ -104,6 +110,7 @@ class Layer:
     format: str
     path: str | None
     metadata: FileMetadata | None
+    below: str = ""
 
     @property
     def is_packed(self) -> bool:
@@ -117,28 +124,33 @@ class Layer:
         Raises:
             ContentError: the media type is not a ModelPack layer's, or its annotations are broken.
         """
-        match = _LAYER_TYPE.fullmatch(content.media_type)
+        match = _LAYER_TYPE.fullmatch(_WEIGHT_FILE.sub(r"\1.raw", content.media_type))
         if not match:
             raise ContentError(f"layer {content.digest.short} has a type that is not known: {content.media_type}")
-        metadata = _first(content.annotations, _METADATA)
-        return cls(
-            content,
-            _KINDS[match[1]],
-            match[2],
-            path_of(content),
-            None if metadata is None else FileMetadata.parse(metadata, packed=match[2] != "raw"),
-        )
+        metadata = metadata_of(content, packed=match[2] != "raw")
+        return cls(content, _KINDS[match[1]], match[2], path_of(content), metadata)
 
 
 def raw_layer(kind: Kind, path: str, digest: Digest, metadata: FileMetadata) -> Descriptor:
     """Return the descriptor of a file stored as it is; the layer's digest is the file's own sha256."""
     media_type = f"application/vnd.cncf.model.{_KIND_NAMES[kind]}.v1.raw"
-    annotations = {_FILEPATH[0]: path, _METADATA[0]: metadata.to_text()}
-    return Descriptor(media_type, digest, metadata.size, annotations)
+    return Descriptor(media_type, digest, metadata.size, file_annotations(path, metadata))
+
+
+def tar_layer(
+    kind: Kind, form: LayerFormat, digest: Digest, size: int, annotations: Mapping[str, str] = NO_ANNOTATIONS
+) -> Descriptor:
+    """Return the descriptor of files in a tar; digest and size are those of the layer, compressed as `form` says."""
+    return Descriptor(f"application/vnd.cncf.model.{_KIND_NAMES[kind]}.v1.{form.value}", digest, size, annotations)
+
+
+def file_annotations(path: str, metadata: FileMetadata) -> dict[str, str]:
+    """Return the annotations of a layer that is one file."""
+    return {_FILEPATH[0]: path, _METADATA[0]: metadata.to_text()}
 
 
 def layers_of(manifest: Manifest) -> tuple[Layer, ...]:
-    """Return a model's layers.
+    """Return the layers of a ModelPack artifact (`foreign.layers_of` knows other programs' models too).
 
     Raises:
         ContentError: the manifest is not a ModelPack artifact, or a layer is not understood.
@@ -154,6 +166,16 @@ def layers_of(manifest: Manifest) -> tuple[Layer, ...]:
 def path_of(content: Descriptor) -> str | None:
     """Return the path of the file that a layer is, as its annotations say it; not to be trusted."""
     return _first(content.annotations, _FILEPATH)
+
+
+def metadata_of(content: Descriptor, *, packed: bool = False) -> FileMetadata | None:
+    """Return the metadata of the file that a layer is, None if its annotations say none.
+
+    Raises:
+        ContentError: they are broken.
+    """
+    text = _first(content.annotations, _METADATA)
+    return None if text is None else FileMetadata.parse(text, packed=packed)
 
 
 def format_time_ns(time_ns: int) -> str:

@@ -56,10 +56,19 @@ class Stamp:
         """Whether the same files give the same digest whenever, wherever and by whomever they are built."""
         return self.mtime is not None
 
+    @property
+    def tar_mtime(self) -> int:
+        """The time of every entry of a tar, in seconds since 1970; a file's own is in the layer's annotations."""
+        return int(self.mtime.timestamp()) if self.mtime else 0
+
     def layer(self, file: WorkspaceFile, path: str, kind: Kind, digest: Digest) -> Descriptor:
-        """Return the layer that a file becomes, under a path of the artifact's."""
+        """Return the layer that a file becomes as it is, under a path of the artifact's."""
+        return raw_layer(kind, path, digest, self.metadata(file, path))
+
+    def metadata(self, file: WorkspaceFile, path: str) -> FileMetadata:
+        """Return what is kept of a file beside its bytes, under a path of the artifact's."""
         status, mtime = file.status, self.mtime
-        metadata = FileMetadata(
+        return FileMetadata(
             PurePosixPath(path).name,
             status.st_mode & 0o777,
             0 if mtime else status.st_uid,
@@ -67,7 +76,6 @@ class Stamp:
             status.st_size,
             int(mtime.timestamp()) * 1_000_000_000 if mtime else status.st_mtime_ns,
         )
-        return raw_layer(kind, path, digest, metadata)
 
 
 class Packer(Nameless):
@@ -125,9 +133,7 @@ class Packer(Nameless):
                 digest = known or self._hash(file, meter)
                 outcome = self._send(file, digest, meter, asked=known is not None)
         except VerificationError:
-            raise WorkspaceError(
-                f"{shown(file.path)} changed while it was read; try again once it is left alone"
-            ) from None
+            raise changed(file.path) from None
         if self._cache:
             self._cache.put(file.status, digest)
         return digest, outcome
@@ -151,6 +157,11 @@ class Packer(Nameless):
             # Nothing is done yet for whom the meter counts; it is told all the same, since it may stop the work.
             pump(FileReader(fd), hasher, None, file.size, lambda count: meter.advance(0))
         return Digest("sha256", hasher.hexdigest())
+
+
+def changed(path: str) -> WorkspaceError:
+    """Return the error that says that a file is not what it was when it was listed."""
+    return WorkspaceError(f"{shown(path)} changed while it was read; try again once it is left alone")
 
 
 def pickle_warnings(workspace: Workspace, files: Sequence[WorkspaceFile]) -> list[str]:

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .errors import ContentError, NotFoundError
+from .foreign import layers_of, note_of
 from .glob import Pattern
-from .modelpack import layers_of
+from .listing import listing_of
 from .paths import check_plan, listed, shown
 
 if TYPE_CHECKING:
@@ -22,11 +23,17 @@ _LISTED = 30
 
 @dataclass(frozen=True, slots=True)
 class PlannedFile:
-    """A file to be: its path, its bytes by size and digest, what else is known of it."""
+    """A file to be: its path, its bytes by size and digest, what else is known of it.
+
+    `layer` is the layer that packs it, if one does; `offset` is where in that its bytes begin, None if it is compressed
+    or does not say.
+    """
 
     path: str
     content: Descriptor
     metadata: FileMetadata | None
+    layer: Layer | None = None
+    offset: int | None = None
 
 
 class Plan:
@@ -35,31 +42,54 @@ class Plan:
     Attributes:
         files: by path, in the order of the layers; those that lie in a tar are added once they are known.
         packed: the layers in a tar format.
+        unlisted: those of them that do not say which files they pack.
+        listed: the files that the others say they pack, by path; not among `files` before `take_listed`.
+        note: what a person has to know of the artifact, if there is anything.
     """
 
-    def __init__(self, manifest: Manifest) -> None:
-        """Plan a manifest's files.
+    def __init__(self, manifest: Manifest, config: bytes | None = None) -> None:
+        """Plan a manifest's files; `config` is its config, if that is at hand.
 
         Raises:
             ContentError: it is no model, a layer has no path, or a path is not safe.
         """
         self.files: dict[str, PlannedFile] = {}
         self.packed: list[Layer] = []
+        self.unlisted: list[Layer] = []
+        self.listed: dict[str, PlannedFile] = {}
+        self.note = None if config is None else note_of(manifest, config)
         said: list[str] = []
         seen: set[Digest] = set()
-        for layer in layers_of(manifest):
+        for layer in layers_of(manifest, config):
             if layer.is_packed:
                 if layer.content.digest in seen:
                     raise ContentError(f"layer {layer.content.digest.short} is there twice, with the same files")
                 seen.add(layer.content.digest)
-                self.packed.append(layer)
-                if layer.metadata and layer.path is not None:
-                    said.append(layer.path)
+                said += self._add_packed(layer)
                 continue
             if layer.path is None:
                 raise ContentError(f"layer {layer.content.digest.short} does not say which file it is")
             self.add([PlannedFile(layer.path, layer.content, layer.metadata)])
         check_plan([*self.files, *said])
+
+    def _add_packed(self, layer: Layer) -> list[str]:
+        """Add a layer in a tar format; return the paths that it says it has."""
+        self.packed.append(layer)
+        known = listing_of(layer)
+        if known is None:
+            self.unlisted.append(layer)
+            return [layer.path] if layer.metadata and layer.path is not None else []
+        for file in known:
+            self.listed[file.path] = PlannedFile(file.path, file.content, file.metadata, layer, file.offset)
+        return [file.path for file in known]
+
+    def take_listed(self) -> None:
+        """Count the files that layers list among `files`, for those who compare them with what comes.
+
+        Raises:
+            ContentError: another layer is a file of the same path.
+        """
+        self.add(self.listed.values())
 
     def add(self, files: Iterable[PlannedFile]) -> None:
         """Add files; `check` then sees whether all of them can be there together.
@@ -92,7 +122,7 @@ class Choice:
         self._literal = literal
 
     def may_be_in(self, layer: Layer) -> bool:
-        """Tell whether a packed layer may have a file that is chosen; one that says it is a single file tells.
+        """Tell whether a layer that does not list its files may have a chosen one; one that is a single file tells.
 
         Raises:
             UsageError: a pattern is malformed.

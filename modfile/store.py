@@ -1,4 +1,4 @@
-"""Places that hold content: what a `Source` can do, and what a `Store` can do more."""
+"""Places that hold content: what a `Source` can do, what an `Inventory` and a `Store` can do more."""
 
 from __future__ import annotations
 
@@ -44,11 +44,26 @@ class Source(Protocol):
         """
 
 
-class Store(Source, Protocol):
-    """A place to write content to as well."""
+class Ranged(Source, Protocol):
+    """A source that can be told where to stop, so that a piece of content costs no more than that."""
+
+    def open(self, content: Descriptor, start: int = 0, stop: int | None = None) -> AbstractContextManager[Reader]:
+        """Open content at byte `start`; with `stop`, no byte from there on is asked for.
+
+        Raises:
+            NotFoundError: the content is not here.
+        """
+
+
+class Inventory(Source, Protocol):
+    """A source that can tell what it has."""
 
     def exists(self, content: Descriptor) -> bool:
-        """Tell whether the content is here, whole and verified when it came."""
+        """Tell whether the content is here, in the size that the descriptor says."""
+
+
+class Store(Inventory, Protocol):
+    """A place to write content to as well. What exists in it was whole and verified when it came."""
 
     def put(self, content: Descriptor, source: Source, meter: Meter) -> Outcome:
         """Bring content here from a source, verified. The target decides where a transfer goes on.
@@ -109,6 +124,30 @@ class InMemory(Nameless):
         if content.digest not in self._contents:
             raise NotFoundError(f"{content.digest} is not here")
         yield BytesReader(self._contents[content.digest], start)
+
+
+class Pinned:
+    """An `Inventory` in which every reference is that of one artifact: for places whose names are other texts."""
+
+    def __init__(self, inventory: Inventory, content: Descriptor) -> None:
+        self._inventory = inventory
+        self._content = content
+
+    def resolve(self, reference: Reference) -> Descriptor:
+        """Return the artifact's manifest."""
+        return self._content
+
+    def open(self, content: Descriptor, start: int = 0) -> AbstractContextManager[Reader]:
+        """Open content at byte `start`.
+
+        Raises:
+            NotFoundError: it is not here.
+        """
+        return self._inventory.open(content, start)
+
+    def exists(self, content: Descriptor) -> bool:
+        """Tell whether the content is here, in the size that the descriptor says."""
+        return self._inventory.exists(content)
 
 
 class Combined:

@@ -8,4 +8,5 @@ cd "$(dirname "$0")/.."
 need_debian_packages docker-registry:docker-registry skopeo:skopeo htpasswd:apache2-utils git:git tinyproxy:tinyproxy-bin mkfs.xfs:xfsprogs mkfs.btrfs:btrfs-progs script:bsdutils strace:strace chromium:chromium
 virtual_environment .venv '.[dev]'
 
-exec .venv/bin/python -m pytest "$@"
+# Most tests wait for servers and disks more than they work; those of one file share what they prepare.
+exec .venv/bin/python -m pytest --numprocesses 3 --dist loadfile "$@"

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
@@ -27,4 +28,46 @@ def test_the_quickstart_takes_a_real_model_to_a_registry_and_back_and_leaves_no_
         assert "LICENSE apache-2.0" in done.stdout
         assert "13 already there" in done.stderr
         assert "12 files are the same" in done.stdout
-    assert not [command for command in running() if str(ROOT / ".quickstart/registry.yml").encode() in command]
+    assert not [command for command in running() if str(ROOT / ".quickstart").encode() in command]
+
+
+def test_a_model_goes_into_a_closed_network_and_no_process_is_left():
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MODFILE_")}
+    done = subprocess.run(
+        [ROOT / "examples/closed-network.sh"],
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "small.tar: OK" in done.stdout
+    assert "the files are the same" in done.stdout
+    assert "loaded 1 artifact from standard input" in done.stderr
+    assert not [command for command in running() if str(ROOT / ".closed-network").encode() in command]
+
+
+def test_layers_of_every_format_come_back_as_they_went():
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MODFILE_")}
+    done = subprocess.run(
+        [ROOT / "examples/layerformats.sh"], env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "all the files came back the same" in done.stdout
+    assert "601 files are right" in done.stdout + done.stderr
+    assert not [command for command in running() if str(ROOT / ".layerformats").encode() in command]
+
+
+def test_a_model_is_packed_pulled_and_read_from_python_and_nothing_is_left(tmp_path):
+    program = [sys.executable, ROOT / "examples/load_in_python.py"]
+    environment = {
+        "PATH": "",
+        "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "grammar")]),
+        "TMPDIR": str(tmp_path),
+    }
+    done = subprocess.run(program, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "safetensors, 12 parameters" in done.stdout
+    assert "layer.2.weight F32 [2, 2] (2.0, 3.0, 4.0, 5.0)" in done.stdout
+    assert list(tmp_path.iterdir()) == []

@@ -12,15 +12,46 @@ ROOT = Path(__file__).parent.parent
 LAYERS = [
     {"errors"},
     {"content", "backoff", "strictjson"},
-    {"reference", "kind", "progress", "glob", "automaton", "paths", "instructions", "workers"},
+    {"reference", "kind", "progress", "glob", "automaton", "paths", "instructions", "workers", "layerformat"},
+    {"substitution"},
     {"modelfile", "manifest", "ignorefile", "tree", "gitsource"},
-    {"workspace", "modelpack", "store", "digestcache", "reflink", "descent", "artifact", "referrer", "resumption"},
-    {"modelconfig", "selection", "secretscan", "pickles", "weights", "filenames", "pipeline", "modelcard", "archive"},
-    {"partial", "metadata", "configschema", "staging", "swap", "unpack", "plan"},
+    {
+        "workspace",
+        "modelpack",
+        "store",
+        "digestcache",
+        "reflink",
+        "descent",
+        "mounts",
+        "artifact",
+        "referrer",
+        "resumption",
+        "listing",
+    },
+    {
+        "modelconfig",
+        "selection",
+        "secretscan",
+        "pickles",
+        "weights",
+        "filenames",
+        "pipeline",
+        "modelcard",
+        "archive",
+        "grouping",
+        "foreign",
+    },
+    {"partial", "metadata", "configschema", "staging", "swap", "removal", "unpack", "plan", "slices"},
     {"publication"},
     {"layout", "registry", "destination", "dragonfly", "mirror", "ociarchive"},
-    {"storage", "packer", "whereabouts", "serve"},
+    {"storage", "packer", "tarpacker", "layermaker", "whereabouts", "serve"},
     {"verbs"},
+    {"snapshots"},
+    {"environment"},
+    {"session"},
+    {"pulling"},
+    {"tensors"},
+    {"description", "api", "fs"},
     {"__init__"},
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
@@ -38,10 +69,17 @@ DOORS = {
     "tarfile": {"modfile.archive", "modfile.ociarchive"},
     "backports": {"modfile.archive"},
     "compression": {"modfile.archive"},
-    "platformdirs": {"modfile_cmd"},
+    "platformdirs": {"modfile.environment"},
+    "numpy": {"modfile.tensors"},
+    "ml_dtypes": {"modfile.tensors"},
+    "torch": {"modfile.tensors"},
+    "fsspec": {"modfile.fs"},
     "starlette": {"modfile.serve"},
     "uvicorn": {"modfile.serve"},
     "bcrypt": {"modfile.serve"},
+    "jinja2": {"modfile.serve.pages"},
+    "markupsafe": {"modfile.serve.pages"},
+    "markdown_it": {"modfile.serve.pages"},
 }
 
 
@@ -90,14 +128,27 @@ def test_awkward_dependencies_have_one_door(path, name):
         assert doors is None or any(name == door or name.startswith(door + ".") for door in doors), imported
 
 
-def test_the_library_neither_prints_nor_reads_the_environment():
+def test_the_library_neither_prints_nor_reads_the_environment_but_through_one_door():
     for path, name in modules():
-        if name.split(".")[0] != "modfile":
+        if name.split(".")[0] != "modfile" or name == "modfile.environment":
             continue
         for node in ast.walk(ast.parse(path.read_text())):
             text = ast.unparse(node) if isinstance(node, ast.Attribute | ast.Call) else ""
             assert text not in ("os.environ", "sys.stdout", "sys.stderr"), f"{path}: {text}"
             assert not text.startswith(("print(", "os.getenv(", "Path.home(")), f"{path}: {text}"
+
+
+def test_only_what_is_above_the_door_to_the_environment_looks_through_it():
+    above = {name for names in LAYERS[RANK["environment"] :] for name in names}
+    users = {name for path, name in modules() if "modfile.environment" in set(imports(path, name))}
+    assert {layer(name) for name in users if name.split(".")[0] == "modfile"} <= above
+    assert "modfile.session" in users
+
+
+def test_importing_the_library_imports_none_of_its_parts():
+    code = "import sys, modfile; print([name for name in sys.modules if name.startswith('modfile.')])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 def test_source_roots_are_no_packages():

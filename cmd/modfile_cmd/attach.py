@@ -8,12 +8,13 @@ from typing import Annotated
 
 import typer
 
+from modfile.environment import source_date_epoch
 from modfile.errors import UsageError
 
 from .console import summary
+from .layeroptions import Compression, Raw, format_of
 from .options import AsJSON, Concurrency, connected
 from .session import DIRECT, Connection, Session
-from .settings import source_date_epoch
 
 
 @connected
@@ -29,9 +30,8 @@ def attach(
         ),
     ] = None,
     force: Annotated[bool, typer.Option("--force", "-f", help="Replace a file of the same path.")] = False,
-    raw: Annotated[
-        bool, typer.Option("--raw", help="Keep the file as it is in a layer of its own; the default.")
-    ] = True,
+    raw: Raw = None,
+    compression: Compression = None,
     config: Annotated[bool, typer.Option("--config", help="FILE is the new model config.")] = False,
     output_remote: Annotated[
         bool, typer.Option("--output-remote", help="Write to the registry; store nothing here.")
@@ -49,7 +49,8 @@ def attach(
     """Add files to an artifact, building nothing anew; print the digest.
 
     Manifest, config and annotations keep what they say; what the target has is not moved. The source is taken from the
-    local store, or from its registry when it is not there or with --output-remote.
+    local store, or from its registry when it is not there or with --output-remote. A file that lies in a layer with
+    others is replaced there too: that layer is packed again.
 
     \b
       modfile attach tokenizer.json -s registry.example.com/llm/minilm:v1 -t registry.example.com/llm/minilm:v2
@@ -78,6 +79,8 @@ def attach(
             allow_secret,
             progress,
             session.concurrency(new, concurrency),
+            format_of(raw, compression),
+            session.storage.directory,
         )
         if config:
             if len(files) != 1:

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from modfile.environment import source_date_epoch
 from modfile.errors import UsageError
+from modfile.grouping import MAX_LAYERS
 
 from .console import summary
+from .layeroptions import Compression, Raw, format_of
 from .options import AsJSON, Concurrency, connected
 from .session import DIRECT, Connection, Session
-from .settings import source_date_epoch
 
 if TYPE_CHECKING:
     from modfile.reference import Reference
@@ -35,9 +37,14 @@ def build(
         bool, typer.Option("--output-remote", help="Write straight to the registry; store nothing here.")
     ] = False,
     concurrency: Concurrency = None,
-    raw: Annotated[
-        bool, typer.Option("--raw", help="Keep each file as it is in a layer of its own; the default.")
-    ] = True,
+    raw: Raw = None,
+    compression: Compression = None,
+    max_layers: Annotated[
+        int,
+        typer.Option(
+            "--max-layers", metavar="N", min=1, max=100_000, help="Let the smallest files share layers above so many."
+        ),
+    ] = MAX_LAYERS,
     source_url: Annotated[
         str | None,
         typer.Option(metavar="URL", help="Where the model's sources are.  [default: the git origin of PATH]"),
@@ -61,6 +68,9 @@ def build(
     The artifact is put into the local store under the names given, or with --output-remote into their registry: what
     that has already is not sent, and nothing is stored here.
 
+    Layers are the files as they are, so that versions share what they have in common. --no-raw and --compression put
+    them into tars, for programs that expect those.
+
     A file that has not changed since it was last read is not read again. With SOURCE_DATE_EPOCH in the
     environment, or with --no-creation-time, the same files and Modelfile give the same digest anywhere.
 
@@ -68,6 +78,7 @@ def build(
       modfile build -t registry.example.com/llm/minilm:v1 .
       modfile build -t registry.example.com/llm/minilm:v1 --output-remote .
       modfile build -t minilm:v1 -t minilm:latest --no-creation-time ./minilm
+      modfile build -t minilm:v1 --compression zstd --max-layers 100 ./minilm
     """
     from modfile.gitsource import git_source
     from modfile.modelfile import load
@@ -95,6 +106,9 @@ def build(
             allow_secret,
             progress,
             session.concurrency(references[0] if output_remote else None, concurrency),
+            format_of(raw, compression),
+            max_layers,
+            storage.directory,
         ).build(workspace, text, references)
     for warning in built.warnings:
         session.console.warn(warning)

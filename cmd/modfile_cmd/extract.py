@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from modfile.errors import UsageError
+
 from .extraction import write_files
-from .options import AsJSON, Concurrency, Overwrite, Target
+from .located import locate
+from .options import AsJSON, Concurrency, Overwrite, PlacedTarget
 from .session import Session
 
 
 def extract(
     context: typer.Context,
-    target: Target,
+    target: PlacedTarget,
     output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Where to write the files.")],
     overwrite: Overwrite = False,
     concurrency: Concurrency = None,
@@ -22,18 +26,22 @@ def extract(
 ) -> None:
     """Write an artifact's files; print the directory.
 
-    They come from the local store and get the modes and times they had. The directory is as it was until all files
-    are there and verified. One that is right already is left alone; files that are not the artifact's stay, unless
-    --overwrite replaces the directory whole.
+    They come from the local store, or from a layout or an archive where it is, and get the modes and times they had.
+    The directory is as it was until all files are there and verified. One that is right already is left alone; files
+    that are not the artifact's stay, unless --overwrite replaces the directory whole.
 
     \b
       modfile extract registry.example.com/llm/minilm:v1 --output ./minilm
+      modfile extract oci-archive:minilm.tar --output ./minilm
     """
-    from modfile.reference import Reference
-
     session = Session.of(context)
-    reference = Reference.parse(target)
-    said = write_files(session, reference, session.storage.layout, output, overwrite=overwrite, concurrency=concurrency)
+    with ExitStack() as stack:
+        found = locate(target, stack)
+        reference = found.reference
+        if found.remote:
+            raise UsageError(f"extract reads what is here; say modfile fetch {target} -o DIR --patterns '**'")
+        source = found.inventory or session.storage.layout
+        said = write_files(session, reference, source, output, overwrite=overwrite, concurrency=concurrency)
     if as_json:
         session.console.json({"Reference": str(reference)} | said)
     else:

@@ -18,6 +18,7 @@ import typer
 from typer.core import TyperGroup
 
 from modfile import __version__
+from modfile.environment import ConfigFile, default_config_file, default_storage_directory
 from modfile.errors import ModfileError
 
 from .attach import attach
@@ -29,16 +30,18 @@ from .fetch import fetch
 from .fsck import fsck
 from .generate import generate
 from .inspect import inspect
+from .load import load
 from .login import login
 from .logout import logout
 from .ls import ls
 from .prune import prune
 from .pull import pull
 from .push import push
+from .resolve import resolve
 from .rm import rm
+from .save import save
 from .serve import serve
 from .session import Session
-from .settings import ConfigFile, default_config_file, default_storage_directory
 from .tag import tag
 from .upload import upload
 from .verify import verify
@@ -155,12 +158,15 @@ _COMMANDS = (
     build,
     push,
     pull,
+    resolve,
     extract,
     fetch,
     attach,
     upload,
     tag,
     copy,
+    save,
+    load,
     ls,
     inspect,
     rm,

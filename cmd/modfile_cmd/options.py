@@ -78,6 +78,15 @@ DragonflyEndpoint = Annotated[
 AsJSON = Annotated[bool, typer.Option("--json", help="Print the result as one JSON document.")]
 Target = Annotated[str, typer.Argument(metavar="REF", show_default=False, help="host/repository:tag or @digest.")]
 
+PlacedTarget = Annotated[
+    str,
+    typer.Argument(
+        metavar="REF",
+        show_default=False,
+        help="host/repository:tag or @digest; or an artifact in place: oci:DIR[:REF], oci-archive:FILE[:REF].",
+    ),
+]
+
 
 _CONNECTION = {
     "plain_http": (PlainHTTP, False),

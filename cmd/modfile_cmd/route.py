@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 
 from modfile.backoff import Backoff
 from modfile.errors import InvalidReferenceError, NotFoundError, UsageError
-from modfile.layout import Catalog, DirectoryTarget, StoreTarget, existing_layout, new_layout
+from modfile.layout import Catalog, DirectoryTarget, StoreTarget, new_layout
 from modfile.reference import Reference
 from modfile.resumption import Resuming
 from modfile.verbs.copy import Tally
 from modfile.verbs.copying import Shipment, check_names, copy_artifacts, save_artifacts, ship, survey
 
+from .located import open_catalog
 from .place import Place, Transport
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ class Route:
         """
         hosts = [name for name in (self._departure.reference, self._reference_of(shipments)) if name and name.host]
         concurrency = self._session.concurrency(hosts[-1] if hosts else None, said)
-        source = self._source()
+        source = self.source()
         if self._place.transport is Transport.ARCHIVE and self._place.path is not None:
             return save_artifacts(
                 shipments,
@@ -92,6 +93,13 @@ class Route:
         for target, group in self._targets(shipments):
             tally.update(copy_artifacts(group, source, target, progress=progress, concurrency=concurrency))
         return tally
+
+    def source(self) -> Source:
+        """Return where content is read; what would have to begin anew when a stream breaks gets one that does not."""
+        source, target = self._departure.origin.source, self._place.transport
+        if self._departure.place.transport is Transport.REGISTRY and target in (Transport.REGISTRY, Transport.ARCHIVE):
+            return Resuming(source, Backoff(), self._session.console.say)
+        return source
 
     def survey(self, shipments: Sequence[Shipment]) -> list[Piece]:
         """Return all content of the shipments, and whether it is there already."""
@@ -184,13 +192,6 @@ class Route:
 
     # Where it goes
 
-    def _source(self) -> Source:
-        """Return where content is read; what would have to begin anew when a stream breaks gets one that does not."""
-        source, target = self._departure.origin.source, self._place.transport
-        if self._departure.place.transport is Transport.REGISTRY and target in (Transport.REGISTRY, Transport.ARCHIVE):
-            return Resuming(source, Backoff(), self._session.console.say)
-        return source
-
     def _reference_of(self, shipments: Sequence[Shipment]) -> Reference | None:
         if self._place.path is not None or not shipments:
             return None
@@ -245,7 +246,7 @@ def find_route(
 
 def _depart(session: Session, place: Place, connection: Connection, stack: ExitStack) -> _Departure:
     if place.path is not None:
-        return _Departure(place, _open(place, stack), None)
+        return _Departure(place, open_catalog(place, stack)[1], None)
     reference = Reference.parse(place.name)
     if place.transport is Transport.STORE:
         layout = session.storage.layout
@@ -264,16 +265,6 @@ def _settled(session: Session, place: Place, *, all_tags: bool) -> Place:
 
 def _is_same(one: Path | None, other: Path | None) -> bool:
     return one is not None and other is not None and one.resolve() == other.resolve()
-
-
-def _open(place: Place, stack: ExitStack) -> Origin:
-    assert place.path is not None  # noqa: S101 - the caller looked
-    if place.transport is Transport.ARCHIVE:
-        from modfile.ociarchive import OCIArchive
-
-        return stack.enter_context(OCIArchive.open_file(place.path)).catalog()
-    layout = existing_layout(place.path)
-    return Catalog(layout, layout.entries(), str(place.path))
 
 
 def _place_in_registry(

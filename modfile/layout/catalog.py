@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -37,6 +38,9 @@ class Catalog:
         self._entries = entries
         self._where = where
 
+    def __str__(self) -> str:
+        return self._where
+
     def artifacts(self) -> tuple[Artifact, ...]:
         """Return every artifact that has a name, once for each."""
         return tuple(_artifact(entry) for entry in self._entries if entry.name is not None and not _lists(entry))
@@ -58,6 +62,20 @@ class Catalog:
             which = f"several artifacts are called {name!r} in" if name else "there are several artifacts in"
             raise UsageError(f"{which} {self._where}; say which, or its digest as @sha256:…{self._hint()}")
         return _artifact(found[0])
+
+    def reference(self, artifact: Artifact) -> Reference | None:
+        """Return the full reference of one of its artifacts: its name, or the one that `docker save` writes beside it.
+
+        None if its name is a tag alone, or another text.
+        """
+        entries = [e for e in self._entries if e.name == artifact.name and e.content.digest == artifact.content.digest]
+        for entry in entries:
+            if entry.reference is not None and (str(entry.reference) == entry.name or "/" in (entry.name or "")):
+                return entry.reference
+            if _CONTAINERD_NAME in entry.content.annotations:
+                with suppress(InvalidReferenceError):
+                    return Reference.parse(entry.content.annotations[_CONTAINERD_NAME])
+        return None
 
     def referrers(self, subject: Digest) -> tuple[Descriptor, ...]:
         """Return what refers to a manifest. Manifests that cannot be read refer to nothing."""

@@ -28,7 +28,7 @@ def existing_layout(root: Path) -> Layout:
     if not _is_there(root / "index.json"):
         raise ContentError(f"{root} is not an OCI image layout: there is no index.json in it")
     _check(root)
-    return Layout(root)
+    return Layout(root, shown=str(root))
 
 
 def new_layout(root: Path) -> Layout:
@@ -40,7 +40,7 @@ def new_layout(root: Path) -> Layout:
     if _is_there(root) and not _is_there(root / "oci-layout") and _has_something(root):
         raise StoreError(f"{root} is there and is not an OCI image layout; choose another directory")
     _check(root)
-    return Layout(root)
+    return Layout(root, shown=str(root))
 
 
 def _check(root: Path) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from .. import strictjson
 from ..backoff import Backoff
-from ..content import Descriptor, Digest
+from ..content import MAX_SIZE, Descriptor, Digest
 from ..errors import ContentError, NotFoundError, StoreError, VerificationError
 from ..partial import Partial
 from ..progress import SILENT, Outcome
@@ -50,9 +50,10 @@ class Layout:
         locks/                    index, content
     """
 
-    def __init__(self, root: Path, backoff: Backoff | None = None) -> None:
+    def __init__(self, root: Path, backoff: Backoff | None = None, *, shown: str = "the local store") -> None:
         self.root = root
         self._backoff = backoff or Backoff()
+        self._shown = shown
 
     # Reading
 
@@ -97,15 +98,15 @@ class Layout:
             try:
                 fd = os.open(self.blob_path(content.digest), _READING)
             except FileNotFoundError:
-                raise NotFoundError(f"blob {content.digest} is not in the local store") from None
+                raise NotFoundError(f"blob {content.digest} is not in {self._shown}") from None
         try:
             status = os.fstat(fd)
             if not stat.S_ISREG(status.st_mode):
-                raise VerificationError(f"blob {content.digest} in the local store is not a file")
+                raise VerificationError(f"blob {content.digest} in {self._shown} is not a file")
             size = status.st_size
             if size != content.size:
                 raise VerificationError(
-                    f"blob {content.digest} in the local store has {size:,} bytes, not {content.size:,}"
+                    f"blob {content.digest} in {self._shown} has {size:,} bytes, not {content.size:,}"
                 )
             yield BlobReader(fd, start, content.digest)
         finally:
@@ -148,8 +149,10 @@ class Layout:
             partial.publish(blobs, content.digest.hex, _BLOB_MODE)
         return Outcome.MOVED
 
-    def add(self, reader: Reader, size: int, advance: Callable[[int], None] = SILENT.advance) -> Digest:
-        """Store content of `size` bytes whose digest is not known yet; return its sha256.
+    def add(self, reader: Reader, size: int | None, advance: Callable[[int], None] = SILENT.advance) -> Digest:
+        """Store content whose digest is not known yet; return its sha256.
+
+        It has `size` bytes; None takes all that come.
 
         Raises:
             VerificationError: more or fewer bytes came.
@@ -159,8 +162,10 @@ class Layout:
             ingest, blobs = self._directories(stack, "sha256")
             partial = stack.enter_context(Partial(ingest, f"new-{secrets.token_hex(8)}"))
             try:
-                partial.take(reader, size, advance)
+                partial.take(reader, MAX_SIZE - 1 if size is None else size, advance)
                 digest = partial.digest
+                if size is None:
+                    size = partial.size
                 if partial.size != size:
                     came = f"only {partial.size:,}" if partial.size < size else "more"
                     raise VerificationError(f"content of {size:,} bytes was announced, but {came} came")
@@ -212,7 +217,7 @@ class Layout:
         """
         with self.writing():
             if not self.exists(content):
-                raise NotFoundError(f"manifest {content.digest} is not in the local store")
+                raise NotFoundError(f"manifest {content.digest} is not in {self._shown}")
             with self.changing() as index:
                 index.tag(content, reference)
 

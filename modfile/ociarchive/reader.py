@@ -7,26 +7,24 @@ import stat
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from .. import strictjson
 from ..errors import ContentError, NotFoundError, StoreError, VerificationError
 from ..layout import Catalog
-from ..layout.directory import MAX_INDEX
-from ..layout.index import Index
+from .compression import READ, START, compression_of
 from .members import find_members
 from .section import Section
+from .smallfiles import INDEX_FILE, VERSION_FILE, blob_name, check_names, check_size, check_version, parse_index
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from ..content import Descriptor, Digest
+    from ..content import Descriptor
     from ..layout import Entry
     from ..reference import Reference
     from ..store import Reader
     from .members import Member
 
 
-_MAX_VERSION = 1 << 10
 _READING = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
 
 
@@ -65,8 +63,13 @@ class OCIArchive:
             status = os.fstat(fd)
             if not stat.S_ISREG(status.st_mode):
                 raise StoreError(f"{shown} is not a file")
-            archive = cls(fd, shown, find_members(fd, status.st_size, shown))
-            archive._check_version()
+            if compression := compression_of(Section(fd, 0, status.st_size, shown).read(START)):
+                hint = "decompress it first" + (", or load it (`modfile load -i`)" if compression in READ else "")
+                raise ContentError(f"{shown} is compressed with {compression}: {hint}")
+            members = find_members(fd, status.st_size, shown)
+            check_names(members, shown)
+            archive = cls(fd, shown, members)
+            check_version(archive._small(VERSION_FILE), shown)
             yield archive
         finally:
             os.close(fd)
@@ -85,10 +88,7 @@ class OCIArchive:
         Raises:
             ContentError: it cannot be read.
         """
-        try:
-            return tuple(Index.parse(self._small("index.json", MAX_INDEX), f"index.json of {self._shown}"))
-        except StoreError as error:
-            raise ContentError(str(error)) from None
+        return parse_index(self._small(INDEX_FILE), self._shown)
 
     def resolve(self, reference: Reference) -> Descriptor:
         """Return what a reference points at.
@@ -107,7 +107,7 @@ class OCIArchive:
             NotFoundError: the blob is not here.
             VerificationError: it is not as large as the descriptor says.
         """
-        member = self._members.get(_name(content.digest))
+        member = self._members.get(blob_name(content.digest))
         if member is None:
             raise NotFoundError(f"blob {content.digest} is not in {self._shown}")
         if member.size != content.size:
@@ -118,30 +118,13 @@ class OCIArchive:
 
     def exists(self, content: Descriptor) -> bool:
         """Tell whether a blob is here in the size that the descriptor says."""
-        member = self._members.get(_name(content.digest))
+        member = self._members.get(blob_name(content.digest))
         return member is not None and member.size == content.size
 
-    def _check_version(self) -> None:
-        for name in ("oci-layout", "index.json"):
-            if name not in self._members:
-                raise ContentError(
-                    f"{self._shown} is not an OCI archive: there is no {name} in it "
-                    "(`docker save` writes one from Docker 25 on)"
-                )
-        said = strictjson.parse_object(self._small("oci-layout", _MAX_VERSION), f"oci-layout of {self._shown}")
-        version = said.get("imageLayoutVersion")
-        if not isinstance(version, str) or version.split(".")[0] != "1":
-            raise ContentError(f"{self._shown} is an OCI image layout of version {str(version)[:40]!r}, not of 1.x")
-
-    def _small(self, name: str, limit: int) -> bytes:
+    def _small(self, name: str) -> bytes:
         member = self._members[name]
-        if member.size > limit:
-            raise ContentError(f"{self._shown}: {name} has {member.size:,} bytes, more than the {limit:,} allowed")
+        check_size(name, member.size, self._shown)
         data = Section(self._fd, member.start, member.start + member.size, self._shown).read()
         if len(data) < member.size:
             raise StoreError(f"{self._shown} was cut off while it was read")
         return data
-
-
-def _name(digest: Digest) -> str:
-    return f"blobs/{digest.algorithm}/{digest.hex}"

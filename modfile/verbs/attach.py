@@ -13,23 +13,25 @@ from ..content import Descriptor
 from ..errors import ContentError, UsageError
 from ..filenames import kind_of
 from ..kind import Kind
+from ..layerformat import LayerFormat
+from ..layermaker import LayerMaker, Made
 from ..layout import Layout
 from ..manifest import MAX_MANIFEST, Manifest, describe
 from ..modelpack import CONFIG_TYPES, MAX_CONFIG, Layer, path_of
-from ..packer import Packer, Stamp, pickle_warnings, refuse_secrets
+from ..packer import Stamp, pickle_warnings, refuse_secrets
 from ..paths import check_plan, shown
 from ..progress import SILENT, Progress
 from ..store import Combined, InMemory, read
 from ..workers import CONCURRENCY, StoppableMeter, run_all
 from .copy import Tally, copy
+from .repacking import PackedLayer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
     from threading import Event
 
-    from ..content import Digest
     from ..digestcache import DigestCache
-    from ..progress import Outcome
     from ..reference import Reference
     from ..store import Source, Store
     from ..workspace import Workspace, WorkspaceFile
@@ -51,7 +53,9 @@ class Attacher:
     """Attaches files to an artifact; its settings.
 
     `source` has the artifact, `target` gets the new one: the same store, or another. What the target has already is
-    neither read nor moved. `force` lets a file replace one of the same path.
+    neither read nor moved. `force` lets a file replace one of the same path, also one in a layer that packs several:
+    that layer is packed again without it. `form` is the format of the files' layers, `spool` a directory for compressed
+    ones that have to wait until a registry takes them.
     """
 
     source: Source
@@ -62,6 +66,8 @@ class Attacher:
     allow_secrets: Sequence[str] = ()
     progress: Progress = field(default_factory=lambda: SILENT)
     concurrency: int = CONCURRENCY
+    form: LayerFormat = LayerFormat.RAW
+    spool: Path | None = None
 
     def attach(
         self, workspace: Workspace, files: Sequence[tuple[WorkspaceFile, str]], old: Reference, new: Reference
@@ -88,16 +94,38 @@ class Attacher:
         said, config = self._read(old)
         refuse_secrets(workspace, under_both_names(files), self.allow_secrets)
         warnings = pickle_warnings(workspace, [file for file, _ in files])
-        packer = Packer(workspace, self.target, self.cache)
-        added, tally = self._pack(packer, files)
         layers, diff_ids = list(said["layers"]), _diff_ids(config, said)
-        for layer in added:
-            _insert(layer, layers, diff_ids, force=self.force)
-        check_plan([path for layer in layers if (path := path_of(Descriptor.parse(layer)))])
-        said["layers"] = layers
-        config["modelfs"] = {**config.get("modelfs", {}), "type": "layers", "diffIds": diff_ids}
-        attached = self._finish(said, strictjson.dump(config), packer, new, tally)
+        packed = PackedLayer.among(layers, self.source)
+        taken = {path: one for one in packed.values() for path in one.files if path in {path for _, path in files}}
+        if taken and not self.force:
+            raise _taken(next(iter(taken)))
+        with LayerMaker(workspace, self.target, self.stamp, self.cache, self.spool) as maker:
+            added, tally = self._make(maker, files)
+            for at in sorted(packed, reverse=True):
+                if gone := {path for path, one in taken.items() if one is packed[at]}:
+                    self._repack(packed[at], gone, maker, (layers, diff_ids), at)
+            for made in added:
+                _insert(made, layers, diff_ids, force=self.force)
+            inside = [path for one in packed.values() for path in one.files if path not in taken]
+            single = [path for layer in layers if (path := _single_path(Descriptor.parse(layer)))]
+            check_plan([*inside, *single])
+            said["layers"] = layers
+            config["modelfs"] = {**config.get("modelfs", {}), "type": "layers", "diffIds": diff_ids}
+            attached = self._finish(said, strictjson.dump(config), maker, new, tally)
         return dataclasses.replace(attached, warnings=tuple(warnings))
+
+    def _repack(
+        self, packed: PackedLayer, gone: set[str], maker: LayerMaker, where: tuple[list[Any], list[str]], at: int
+    ) -> None:
+        """Put a layer without some of its files in its place."""
+        layers, diff_ids = where
+        content = packed.layer.content
+        made = packed.without(gone, maker, self.progress.start(content.digest.short, content.size))
+        if made is None:
+            del layers[at], diff_ids[at]
+        else:
+            layers[at] = {**layers[at], **made.layer.to_json()}
+            diff_ids[at] = str(made.diff_id)
 
     def replace_config(self, data: bytes, old: Reference, new: Reference) -> Attached:
         """Put another config in the place of the artifact's, and let `new` point at the result.
@@ -120,22 +148,21 @@ class Attacher:
         config = modelconfig.parse(read(self.source, manifest.config, MAX_CONFIG))
         return strictjson.parse_object(data, "manifest"), config
 
-    def _pack(self, packer: Packer, files: Sequence[tuple[WorkspaceFile, str]]) -> tuple[list[Descriptor], Tally]:
+    def _make(self, maker: LayerMaker, files: Sequence[tuple[WorkspaceFile, str]]) -> tuple[list[Made], Tally]:
         tally = Tally()
 
-        def pack(item: tuple[WorkspaceFile, str], stop: Event) -> tuple[Digest, Outcome]:
+        def make(item: tuple[WorkspaceFile, str], stop: Event) -> Made:
             file, path = item
-            return packer.pack(file, StoppableMeter(self.progress.start(path, file.size), stop))
+            meter = StoppableMeter(self.progress.start(path, file.size), stop)
+            return maker.make(kind_of(path, file.size), [item], self.form, meter)
 
-        done = run_all(files, pack, self.concurrency)
-        layers = []
-        for (file, path), (digest, outcome) in zip(files, done, strict=True):
-            tally.add(digest, file.size, outcome)
-            layers.append(self.stamp.layer(file, path, kind_of(path, file.size), digest))
-        return layers, tally
+        done = run_all(files, make, self.concurrency)
+        for made in done:
+            tally.add(made.layer.digest, made.layer.size, made.outcome)
+        return done, tally
 
     def _finish(
-        self, said: dict[str, Any], config: bytes, packer: Packer | None, new: Reference, tally: Tally
+        self, said: dict[str, Any], config: bytes, maker: LayerMaker | None, new: Reference, tally: Tally
     ) -> Attached:
         """Write the new config and manifest, bring what else the target lacks, and tag."""
         if len(config) > MAX_CONFIG:
@@ -148,7 +175,7 @@ class Attacher:
         manifest = Manifest.parse(data)
         root = dataclasses.replace(describe(data, manifest.media_type), artifact_type=manifest.artifact_type)
         made = InMemory({described: config, root: data})
-        source = Combined((made, packer, self.source) if packer else (made, self.source))
+        source = Combined((made, maker, self.source) if maker else (made, self.source))
         tally.update(copy(root, source, self.target, progress=self.progress, concurrency=self.concurrency))
         self.target.tag(root, new)
         return Attached(root, tally)
@@ -175,16 +202,30 @@ def under_both_names(files: Sequence[tuple[WorkspaceFile, str]]) -> list[Workspa
     return [dataclasses.replace(file, path=name) for file, path in files for name in dict.fromkeys((path, file.path))]
 
 
-def _insert(layer: Descriptor, layers: list[dict[str, Any]], diff_ids: list[str], *, force: bool) -> None:
+def _insert(made: Made, layers: list[dict[str, Any]], diff_ids: list[str], *, force: bool) -> None:
+    layer = made.layer
     path = path_of(layer)
-    taken = next((at for at, other in enumerate(layers) if path_of(Descriptor.parse(other)) == path), None)
+    taken = next((at for at, other in enumerate(layers) if _single_path(Descriptor.parse(other)) == path), None)
     if taken is not None:
         if not force:
-            raise UsageError(f"{shown(path or '')} is in the artifact already; --force replaces it")
+            raise _taken(path or "")
         del layers[taken], diff_ids[taken]
     at = next((at for at, other in enumerate(layers) if _place(Descriptor.parse(other)) > _place(layer)), len(layers))
     layers.insert(at, layer.to_json())
-    diff_ids.insert(at, str(layer.digest))
+    diff_ids.insert(at, str(made.diff_id))
+
+
+def _taken(path: str) -> UsageError:
+    return UsageError(f"{shown(path)} is in the artifact already; --force replaces it")
+
+
+def _single_path(content: Descriptor) -> str | None:
+    """Return the path of the file that a layer is; None if it may pack several."""
+    try:
+        layer = Layer.parse(content)
+    except ContentError:
+        return path_of(content)
+    return None if layer.is_packed and layer.metadata is None else layer.path
 
 
 def _place(layer: Descriptor) -> tuple[int, str]:

@@ -9,21 +9,25 @@ from typing import TYPE_CHECKING, Any
 from .. import modelconfig
 from ..content import Descriptor
 from ..errors import WorkspaceError
+from ..grouping import MAX_LAYERS, Group, group
+from ..layerformat import LayerFormat
+from ..layermaker import LayerMaker, Made, within_bounds
 from ..layout import Layout
 from ..manifest import OCI_MANIFEST, Manifest, describe
 from ..modelpack import ARTIFACT_TYPE, CONFIG_TYPE, MODELFILE_ANNOTATION, format_time_ns
-from ..packer import Packer, Stamp, pickle_warnings, refuse_secrets
+from ..packer import Stamp, pickle_warnings, refuse_secrets
+from ..paths import shown
 from ..progress import SILENT, Outcome, Progress
-from ..selection import Selected, select
+from ..selection import select
 from ..store import InMemory
 from ..workers import CONCURRENCY, StoppableMeter, run_all
 from .copy import Tally
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
     from threading import Event
 
-    from ..content import Digest
     from ..digestcache import DigestCache
     from ..gitsource import GitSource
     from ..modelfile import Modelfile
@@ -32,6 +36,9 @@ if TYPE_CHECKING:
     from ..workspace import Workspace
 
 _MAX_MODELFILE_ANNOTATION = 1 << 20
+_UNLISTED = (
+    "the files of {:,} packed layers are too many to be listed in the manifest; who fetches one gets all of them"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +71,9 @@ class Builder:
 
     `target` is the local store, or a repository of a registry: then nothing is stored here. `cache` remembers the
     digests of files, None to read every file. `allow_secrets` are globs of files that may be packed although they
-    look like secrets.
+    look like secrets. `form` is the layers' format. There are at most `max_layers` layers: where there are more files,
+    the smallest of each kind share one. `spool` is a directory for compressed layers that have to wait until a registry
+    takes them.
     """
 
     target: Store
@@ -74,6 +83,9 @@ class Builder:
     allow_secrets: Sequence[str] = ()
     progress: Progress = field(default_factory=lambda: SILENT)
     concurrency: int = CONCURRENCY
+    form: LayerFormat = LayerFormat.RAW
+    max_layers: int = MAX_LAYERS
+    spool: Path | None = None
 
     def build(self, workspace: Workspace, modelfile: Modelfile, references: Sequence[Reference]) -> Built:
         """Store every file that the Modelfile chooses, then config and manifest; name the manifest last.
@@ -91,36 +103,41 @@ class Builder:
         files = [chosen.file for chosen in selection.files]
         refuse_secrets(workspace, files, self.allow_secrets)
         warnings = [*selection.warnings, *pickle_warnings(workspace, files)]
+        groups = group(selection.files, self.max_layers)
+        if len(groups) < len(files):
+            warnings.append(_packing(groups, len(files), self.max_layers))
         with self.target.writing() if isinstance(self.target, Layout) else nullcontext():
-            digests, tally = self._store_files(Packer(workspace, self.target, self.cache), selection.files)
+            made, tally = self._make(workspace, groups)
             said = self._say(modelfile)
-            config = self._store_bytes(modelconfig.to_bytes(said, digests), CONFIG_TYPE, tally)
-            layers = tuple(
-                self.stamp.layer(chosen.file, chosen.file.path, chosen.kind, digest)
-                for chosen, digest in zip(selection.files, digests, strict=True)
-            )
+            diff_ids = [one.diff_id for one in made]
+            config = self._store_bytes(modelconfig.to_bytes(said, diff_ids), CONFIG_TYPE, tally)
+            layers, unlisted = within_bounds([one.layer for one in made])
+            if unlisted:
+                warnings.append(_UNLISTED.format(unlisted))
             annotations = modelconfig.oci_annotations(said) | _modelfile_annotation(modelfile, warnings)
             annotations |= modelfile.annotations()
-            manifest = Manifest(OCI_MANIFEST, config, layers, ARTIFACT_TYPE, annotations=annotations)
+            manifest = Manifest(OCI_MANIFEST, config, tuple(layers), ARTIFACT_TYPE, annotations=annotations)
             content = self._store_bytes(manifest.to_bytes(), OCI_MANIFEST, None)
             for reference in references:
                 self.target.tag(content, reference)
         return Built(content, manifest, tally, tuple(warnings))
 
-    def _store_files(self, packer: Packer, files: Sequence[Selected]) -> tuple[list[Digest], Tally]:
-        """Store the files, the largest first; return their digests in the order given."""
+    def _make(self, workspace: Workspace, groups: Sequence[Group]) -> tuple[list[Made], Tally]:
+        """Store the layers, the largest first; return them in the order given."""
         tally = Tally()
-        order = sorted(range(len(files)), key=lambda i: -files[i].file.size)
+        order = sorted(range(len(groups)), key=lambda at: -groups[at].size)
+        with LayerMaker(workspace, self.target, self.stamp, self.cache, self.spool) as maker:
 
-        def store(at: int, stop: Event) -> tuple[Digest, Outcome, int]:
-            file = files[at].file
-            meter = StoppableMeter(self.progress.start(file.path, file.size), stop)
-            return *packer.pack(file, meter), meter.resumed
+            def make(at: int, stop: Event) -> tuple[Made, int]:
+                one = groups[at]
+                meter = StoppableMeter(self.progress.start(_label(one), one.size), stop)
+                files = [(chosen.file, chosen.file.path) for chosen in one.files]
+                return maker.make(one.kind, files, self.form, meter), meter.resumed
 
-        done = dict(zip(order, run_all(order, store, self.concurrency), strict=True))
-        for at, (digest, outcome, resumed) in done.items():
-            tally.add(digest, files[at].file.size, outcome, resumed)
-        return [done[at][0] for at in range(len(files))], tally
+            done = dict(zip(order, run_all(order, make, self.concurrency), strict=True))
+        for made, resumed in done.values():
+            tally.add(made.layer.digest, made.layer.size, made.outcome, resumed)
+        return [done[at][0] for at in range(len(groups))], tally
 
     def _store_bytes(self, data: bytes, media_type: str, tally: Tally | None) -> Descriptor:
         """Store a config or a manifest that was made here."""
@@ -148,6 +165,21 @@ class Builder:
         if given.reasoning:
             said["config"]["capabilities"] = said["config"].get("capabilities", {}) | {"reasoning": True}
         return said
+
+
+def _label(files: Group) -> str:
+    """Return what to call a layer in front of people."""
+    first = files.files[0].file.path
+    return first if len(files.files) == 1 else f"{len(files.files):,} files such as {first}"
+
+
+def _packing(groups: Sequence[Group], files: int, most: int) -> str:
+    shared = [one for one in groups if len(one.files) > 1]
+    count = sum(len(one.files) for one in shared)
+    return (
+        f"{files:,} files are more than the {most:,} layers allowed (--max-layers): the {count:,} smallest, such as "
+        f"{shown(shared[0].files[0].file.path)}, share {len(shared)}"
+    )
 
 
 def _modelfile_annotation(modelfile: Modelfile, warnings: list[str]) -> dict[str, str]:

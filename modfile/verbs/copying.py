@@ -6,12 +6,12 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ..artifact import Artifact, Referrer, name_beside
-from ..errors import UsageError
+from ..errors import NotFoundError, UsageError
 from ..manifest import MAX_MANIFEST, is_manifest
-from ..ociarchive import ArchiveWriter, TarPlan
+from ..ociarchive import ArchiveStream, ArchiveWriter, TarPlan
 from ..progress import SILENT, Outcome, Progress
 from ..referrer import subject_of
-from ..store import read
+from ..store import Nameless, read
 from ..workers import CONCURRENCY, StoppableMeter, run_all
 from .closure import closure
 from .copy import Tally, copy, label
@@ -19,12 +19,14 @@ from .referrers import find_attached, find_referrers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
+    from contextlib import AbstractContextManager
     from pathlib import Path
     from threading import Event
 
     from ..artifact import Origin, Target
-    from ..content import Descriptor
-    from ..store import Source, Store
+    from ..content import Descriptor, Digest
+    from ..ociarchive.streamwriter import Output
+    from ..store import Reader, Source, Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,10 +99,29 @@ def copy_artifacts(
         for shipment in shipments:
             for root in shipment.roots:
                 tally.update(copy(root, source, target.store, progress=progress, concurrency=concurrency))
-            for referrer in (*_own_subject(shipment.artifact, source), *shipment.referrers):
-                target.refer(referrer, shipment.artifact)
-            for artifact in shipment.named:
-                target.name(artifact)
+            _name(shipment, source, target)
+    return tally
+
+
+def copy_whole(
+    shipments: Sequence[Shipment],
+    source: Source,
+    target: Target,
+    *,
+    progress: Progress = SILENT,
+    concurrency: int = CONCURRENCY,
+) -> Tally:
+    """Bring artifacts to a target as `copy_artifacts` does, but give no name before the content of all is there.
+
+    Raises:
+        ModfileError: as `copy_artifacts`; none of them gets a name.
+    """
+    tally = Tally()
+    with target.writing():
+        for root in (root for shipment in shipments for root in shipment.roots):
+            tally.update(copy(root, source, target.store, progress=progress, concurrency=concurrency))
+        for shipment in shipments:
+            _name(shipment, source, target)
     return tally
 
 
@@ -122,11 +143,7 @@ def save_artifacts(
         StoreError: the disk does not take it; the file is as it was.
     """
     tally = Tally()
-    check_names(shipments)
-    contents = closure((root for shipment in shipments for root in shipment.roots), source)
-    listed = [Artifact(referrer.content) for shipment in shipments for referrer in shipment.referrers]
-    names = [artifact for shipment in shipments for artifact in shipment.named]
-    plan = TarPlan([*names, *listed], contents.values())
+    contents, plan = _planned(shipments, source)
     with ArchiveWriter.to_file(path, plan, note) as writer:
 
         def bring(content: Descriptor, stop: Event) -> tuple[Outcome, int]:
@@ -135,11 +152,65 @@ def save_artifacts(
             meter.finish(outcome)
             return outcome, meter.resumed
 
-        order = sorted(contents.values(), key=lambda content: -content.size)
+        order = sorted(contents, key=lambda content: -content.size)
         for content, (outcome, resumed) in zip(order, run_all(order, bring, concurrency), strict=True):
             if not is_manifest(content.media_type):  # as `copy` counts
                 tally.add(content.digest, content.size, outcome, resumed)
     return tally
+
+
+def stream_artifacts(
+    shipments: Sequence[Shipment], source: Source, output: Output, *, progress: Progress = SILENT
+) -> Tally:
+    """Write artifacts as an OCI archive into a stream, the same bytes that `save_artifacts` writes into a file.
+
+    Where that fails, what was written has no end and is no archive.
+
+    Raises:
+        UsageError: two artifacts would have one name; nothing is written.
+        NotFoundError: the source lacks something.
+        VerificationError: content is not what a digest says.
+        StoreError: the output does not take it.
+    """
+    tally = Tally()
+    _, plan = _planned(shipments, source)
+    stream = ArchiveStream(output, plan)
+    stream.begin()
+    for slot in plan.slots:
+        content = slot.content
+        meter = progress.start(label(content), content.size)
+        outcome = stream.put(slot, source, meter)
+        meter.finish(outcome)
+        if not is_manifest(content.media_type):
+            tally.add(content.digest, content.size, outcome)
+    stream.end()
+    return tally
+
+
+class Gathered(Nameless):
+    """Shipments of several sources as one `Source`: each piece of content is read where its artifact is."""
+
+    def __init__(self, parts: Iterable[tuple[Iterable[Shipment], Source]]) -> None:
+        """Find out what is where.
+
+        Raises:
+            ModfileError: a manifest cannot be read.
+        """
+        self._of: dict[Digest, Source] = {}
+        for shipments, source in parts:
+            for digest in closure((root for shipment in shipments for root in shipment.roots), source):
+                self._of.setdefault(digest, source)
+
+    def open(self, content: Descriptor, start: int = 0) -> AbstractContextManager[Reader]:
+        """Open content at byte `start`.
+
+        Raises:
+            NotFoundError: it belongs to none of the shipments, or its source lacks it.
+        """
+        source = self._of.get(content.digest)
+        if source is None:
+            raise NotFoundError(f"{content.digest} is not here")
+        return source.open(content, start)
 
 
 def survey(shipments: Iterable[Shipment], source: Source, store: Store | None) -> tuple[Piece, ...]:
@@ -168,6 +239,23 @@ def check_names(shipments: Iterable[Shipment]) -> None:
             raise UsageError(
                 f"both {other.content.digest} and {artifact.content.digest} would be called {artifact.name!r}"
             )
+
+
+def _planned(shipments: Sequence[Shipment], source: Source) -> tuple[list[Descriptor], TarPlan]:
+    """Return all content of an archive of the shipments, and what the archive will be."""
+    check_names(shipments)
+    contents = list(closure((root for shipment in shipments for root in shipment.roots), source).values())
+    listed = [Artifact(referrer.content) for shipment in shipments for referrer in shipment.referrers]
+    names = [artifact for shipment in shipments for artifact in shipment.named]
+    return contents, TarPlan([*names, *listed], contents)
+
+
+def _name(shipment: Shipment, source: Source, target: Target) -> None:
+    """List what refers to an artifact, then give it its name."""
+    for referrer in (*_own_subject(shipment.artifact, source), *shipment.referrers):
+        target.refer(referrer, shipment.artifact)
+    for artifact in shipment.named:
+        target.name(artifact)
 
 
 def _own_subject(artifact: Artifact, source: Source) -> tuple[Referrer, ...]:

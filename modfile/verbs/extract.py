@@ -9,24 +9,33 @@ from ..backoff import Backoff
 from ..content import Descriptor
 from ..destination import Destination
 from ..errors import ContentError
+from ..foreign import packaging_of
+from ..listing import listing_of
 from ..manifest import INDEX_TYPES, MAX_MANIFEST, Manifest
+from ..modelpack import MAX_CONFIG
 from ..pipeline import FileReader
 from ..plan import Choice, Plan, PlannedFile
 from ..progress import SILENT, Outcome, Progress
+from ..slices import Slices
 from ..store import Combined, Reader, Source, read
 from ..workers import CONCURRENCY, StoppableMeter, run_all
 from .copy import Tally
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
     from pathlib import Path
     from threading import Event
 
+    from ..content import Digest
     from ..destination import Staged
     from ..digestcache import DigestCache
     from ..modelpack import Layer
     from ..progress import Meter
     from ..reference import Reference
+
+
+_FEW = 32
+"""So many requests for parts of a layer cost less than the half of it that they save."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +69,8 @@ def extract(
     The source may be a registry: then nothing is kept but the files. All paths are checked before the first byte is
     written, and the directory is as it was until all files are there and verified. Files that are right already are
     left alone; other files of the directory stay, unless `overwrite` lets the files take the whole directory's place,
-    which happens at one moment. `note` is told while another command writes to the directory.
+    which happens at one moment. `note` is told while another command writes to the directory, and what there is to know
+    of the artifact. Of a layer that lists its files only what is needed is read.
 
     Raises:
         NotFoundError: the source has nothing of that name or lacks a blob of it, or a pattern matches no file.
@@ -72,11 +82,14 @@ def extract(
     choice = patterns if isinstance(patterns, Choice) else Choice(patterns, literal=literal)
     root = source.resolve(reference)
     plan = plan_of(reference, root, source)
-    chosen = choice.of(plan, str(reference)) if not plan.packed else plan.files
+    plan.take_listed()
+    if plan.note:
+        note(plan.note)
+    chosen = choice.of(plan, str(reference)) if not plan.unlisted else plan.files
     with Destination(directory, backoff or Backoff(), cache, overwrite=overwrite, note=note) as destination:
         work = _Extraction(source, destination, progress, concurrency)
-        if plan.packed:
-            plan.add(work.unpack([layer for layer in plan.packed if choice.may_be_in(layer)]))
+        if plan.unlisted:
+            plan.add(work.unpack([layer for layer in plan.unlisted if choice.may_be_in(layer)]))
             plan.check()
             chosen = choice.of(plan, str(reference))
         work.write(chosen)
@@ -92,7 +105,17 @@ def plan_of(reference: Reference, root: Descriptor, source: Source) -> Plan:
     """
     if root.media_type in INDEX_TYPES:
         raise ContentError(f"{reference} is an index of several manifests; name one of them by its digest")
-    return Plan(Manifest.parse(read(source, root, MAX_MANIFEST)))
+    manifest = Manifest.parse(read(source, root, MAX_MANIFEST))
+    packaging = packaging_of(manifest)
+    return Plan(manifest, read(source, manifest.config, MAX_CONFIG) if packaging and packaging.needs_config else None)
+
+
+def _are_few(wanted: Sequence[PlannedFile], layer: Layer) -> bool:
+    """Tell whether some of a layer's files are better asked for one by one than with all of the layer."""
+    size = sum(file.content.size for file in wanted)
+    if len(wanted) > _FEW or size > layer.content.size // 2 or any(file.offset is None for file in wanted):
+        return False
+    return len(wanted) < len(listing_of(layer) or ())
 
 
 class _Extraction:
@@ -108,41 +131,45 @@ class _Extraction:
         self.written: list[str] = []
         self.unchanged: list[str] = []
 
-    def unpack(self, layers: Sequence[Layer]) -> list[PlannedFile]:
-        """Take in the files of tars, beside the destination.
+    def unpack(self, layers: Sequence[Layer], wanted: Collection[str] | None = None) -> list[PlannedFile]:
+        """Take in the files of tars, beside the destination; with `wanted`, the files of these paths only.
 
         Raises:
             ContentError: a tar is not what it should be.
             VerificationError: a tar's bytes are not what its digest says.
         """
         self._destination.require(layer.content for layer in layers)
-        found = run_all(layers, self._unpack, self._concurrency)
+        found = run_all(layers, lambda layer, stop: self._unpack(layer, wanted, stop), self._concurrency)
         for layer, (_, resumed) in zip(layers, found, strict=True):
             self.tally.add(layer.content.digest, layer.content.size, Outcome.MOVED, resumed)
         return [file for files, _ in found for file in files]
 
-    def _unpack(self, layer: Layer, stop: Event) -> tuple[list[PlannedFile], int]:
+    def _unpack(self, layer: Layer, wanted: Collection[str] | None, stop: Event) -> tuple[list[PlannedFile], int]:
         content = layer.content
         meter = StoppableMeter(self._progress.start(layer.path or content.digest.short, content.size), stop)
         with self._source.open(content) as packed:
             if isinstance(packed, FileReader):
-                files = self._stage_members(layer, packed, meter)
+                files = self._stage_members(layer, wanted, packed, meter)
                 meter.finish(Outcome.MOVED)
                 return files, 0
         # From far away it comes as it is first, so that an interrupted command goes on with it.
         self._destination.bring(content, self._source, meter)
         with self._destination.open(content) as packed:
-            files = self._stage_members(layer, packed, StoppableMeter(SILENT, stop))
+            files = self._stage_members(layer, wanted, packed, StoppableMeter(SILENT, stop))
         self._destination.drop(content)
         meter.finish(Outcome.MOVED)
         return files, meter.resumed
 
-    def _stage_members(self, layer: Layer, packed: Reader, meter: Meter) -> list[PlannedFile]:
+    def _stage_members(
+        self, layer: Layer, wanted: Collection[str] | None, packed: Reader, meter: Meter
+    ) -> list[PlannedFile]:
         from ..unpack import named, unpack  # few artifacts need it
 
         files = []
         with named(layer):
             for path, metadata, reader in unpack(layer, packed, self._destination.free(), meter.advance):
+                if wanted is not None and path not in wanted:
+                    continue
                 staged = self._destination.stage_stream(reader, metadata)
                 self._unpacked[path] = staged
                 content = Descriptor(layer.content.media_type, staged.digest, staged.size)
@@ -170,17 +197,43 @@ class _Extraction:
                     self.tally.add(content.digest, content.size, Outcome.SKIPPED)
                 continue
             self.written.append(path)
+        apart = self._unpack_listed([files[path] for path in self.written if path not in self._unpacked])
+        for path in self.written:
             if path in self._unpacked:
                 self._destination.place(path, self._unpacked[path])
                 meters[path].finish(Outcome.MOVED)
         missing = [path for path in self.written if path not in self._unpacked]
         self._destination.require(files[path].content for path in missing)
-        self._bring(missing, files, meters)
+        self._bring(missing, files, meters, Slices(self._source, apart))
 
-    def _bring(self, missing: Sequence[str], files: Mapping[str, PlannedFile], meters: Mapping[str, Meter]) -> None:
+    def _unpack_listed(self, missing: Sequence[PlannedFile]) -> list[PlannedFile]:
+        """Unpack the layers that list files which are missing, or leave files to be read from there one by one.
+
+        Returns:
+            The files that were left.
+        """
+        apart: list[PlannedFile] = []
+        layers: dict[Digest, list[PlannedFile]] = {}
+        for file in missing:
+            if file.layer is not None:
+                layers.setdefault(file.layer.content.digest, []).append(file)
+        whole: list[Layer] = []
+        for wanted in layers.values():
+            layer = wanted[0].layer
+            if layer is None or _are_few(wanted, layer):
+                apart += wanted
+            else:
+                whole.append(layer)
+        left = {file.path for file in apart}
+        self.unpack(whole, {file.path for file in missing if file.path not in left})
+        return apart
+
+    def _bring(
+        self, missing: Sequence[str], files: Mapping[str, PlannedFile], meters: Mapping[str, Meter], slices: Slices
+    ) -> None:
         # Content that several paths have comes once; the others get it from the first.
         first = {files[path].content.digest: path for path in reversed(missing)}
-        near = Combined((self._destination, self._source))
+        near = Combined((self._destination, slices, self._source))
 
         def write(path: str, stop: Event) -> int:
             content, metadata = files[path].content, files[path].metadata

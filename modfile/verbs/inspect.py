@@ -6,12 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 from .. import modelconfig
 from ..errors import ContentError
+from ..foreign import facts_of, layers_of
+from ..listing import listing_of
 from ..manifest import INDEX_TYPES, MAX_MANIFEST, Manifest
 from ..modelpack import MAX_CONFIG, path_of
 from ..store import read
 
 if TYPE_CHECKING:
     from ..content import Descriptor
+    from ..modelpack import Layer
     from ..reference import Reference
     from ..store import Source
 
@@ -19,13 +22,16 @@ if TYPE_CHECKING:
 def inspect(reference: Reference, source: Source) -> dict[str, Any]:
     """Say what an artifact is, under modctl's keys; `Id` is the digest of the config.
 
+    A layer that lists the files in it has them under `Files`. Other programs' artifacts are told in the same words.
+
     Raises:
         NotFoundError: the source has nothing of that name.
         ContentError: it is not a manifest of a model.
     """
     root, manifest = _resolve(reference, source)
-    said = modelconfig.parse(read(source, manifest.config, MAX_CONFIG))
-    descriptor, config = said.get("descriptor", {}), said.get("config", {})
+    data = read(source, manifest.config, MAX_CONFIG)
+    said = facts_of(manifest, data)
+    descriptor, config = said["descriptor"], said["config"]
     return {
         "Id": str(manifest.config.digest),
         "Digest": str(root.digest),
@@ -37,16 +43,35 @@ def inspect(reference: Reference, source: Source) -> dict[str, Any]:
         "ParamSize": config.get("paramSize", ""),
         "Precision": config.get("precision", ""),
         "Quantization": config.get("quantization", ""),
-        "Layers": [
-            {
-                "MediaType": layer.media_type,
-                "Digest": str(layer.digest),
-                "Size": layer.size,
-                "Filepath": path_of(layer) or "",
-            }
-            for layer in manifest.layers
-        ],
+        "Layers": _layers(manifest, data),
     }
+
+
+def _layers(manifest: Manifest, config: bytes) -> list[dict[str, Any]]:
+    """Say what the layers are, also of those that nobody could extract."""
+    try:
+        known = {id(layer.content): layer for layer in layers_of(manifest, config)}
+    except ContentError:
+        known = {}
+    return [_layer(content, known.get(id(content))) for content in manifest.layers]
+
+
+def _layer(content: Descriptor, layer: Layer | None) -> dict[str, Any]:
+    path = layer.path if layer else path_of(content)
+    said = {
+        "MediaType": content.media_type,
+        "Digest": str(content.digest),
+        "Size": content.size,
+        "Filepath": path or "",
+    }
+    try:
+        files = listing_of(layer) if layer else None
+    except ContentError:
+        files = None
+    if files is None:
+        return said
+    listed = [{"Filepath": file.path, "Digest": str(file.content.digest), "Size": file.content.size} for file in files]
+    return said | {"Files": listed}
 
 
 def inspect_config(reference: Reference, source: Source) -> dict[str, Any]:

@@ -75,22 +75,25 @@ def verify_directory(
     """Compare a directory's files with an artifact, byte for byte; every file is read, and no cache is asked.
 
     Modes and times are not compared, empty directories are passed over, links are not followed. With `manifest_alone`
-    no layer is read, for a source that is far away: the digests of raw layers are in the manifest.
+    no layer is read, for a source that is far away: the digests of raw layers are in the manifest, and those of the
+    files in layers that list them.
 
     Raises:
         NotFoundError: the source has nothing of that name, or the directory is not there.
-        ContentError: the artifact is no model; or a layer packs files in a tar, and is not to be read.
+        ContentError: the artifact is no model; or a layer packs files in a tar, lists none, and is not to be read.
         DestinationError: the directory cannot be read.
         VerificationError: a packed layer in the store is damaged.
     """
     root = source.resolve(reference)
     plan = plan_of(reference, root, source)
-    if plan.packed:
-        if manifest_alone:
+    if manifest_alone:
+        if plan.unlisted:
             raise ContentError(
-                f"{reference} packs files in layers such as {plan.packed[0].content.digest.short}, whose manifest does "
-                f"not tell their digests; pull it and verify from the local store"
+                f"{reference} packs files in layers such as {plan.unlisted[0].content.digest.short}, whose manifest "
+                f"does not tell their digests; pull it and verify from the local store"
             )
+        plan.take_listed()
+    elif plan.packed:
         for files in run_all(plan.packed, lambda layer, stop: _packed(layer, source, progress, stop), concurrency):
             plan.add(files)
         plan.check()

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from .. import strictjson
 from ..errors import ContentError
 from .reader import ReadAt, read_exactly
 from .tensor import Tensor
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 MAX_HEADER = 100_000_000
 """The longest header, in bytes: the reference implementation's limit."""
@@ -22,8 +26,36 @@ BITS = (
 """How many bits an element of each type takes."""
 
 
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A tensor, and where its data is in the file: from the byte `start` to before `stop`, counted from the file's."""
+
+    tensor: Tensor
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What the header of a safetensors file says: its tensors, in the header's order, and its `__metadata__`."""
+
+    tensors: tuple[Placed, ...]
+    metadata: Mapping[str, str]
+
+
 def read_header(read_at: ReadAt, size: int, what: str) -> tuple[Tensor, ...]:
     """Return the tensors of a safetensors file of `size` bytes. No byte behind its header is read.
+
+    Raises:
+        ContentError: the file is not safetensors or not whole; the message starts with `what`.
+    """
+    return tuple(placed.tensor for placed in read_places(read_at, size, what).tensors)
+
+
+def read_places(read_at: ReadAt, size: int, what: str) -> Header:
+    """Return the tensors of a safetensors file of `size` bytes, with where their data is, and the file's metadata.
+
+    No byte behind its header is read. The tensors' data fills what is behind it, without a gap and without an overlap.
 
     Raises:
         ContentError: the file is not safetensors or not whole; the message starts with `what`.
@@ -38,10 +70,12 @@ def read_header(read_at: ReadAt, size: int, what: str) -> tuple[Tensor, ...]:
     if length > size - _LENGTH:
         raise ContentError(f"{what}: its header is {length} bytes long, the file only {size}; it is not whole")
     header = strictjson.parse_object(read_exactly(read_at, _LENGTH, length, what), f"{what}: header")
-    header.pop("__metadata__", None)
+    said = header.pop("__metadata__", None)
     extents = [_parse_tensor(name, entry, what) for name, entry in header.items()]
-    _check_extents(extents, size - _LENGTH - length, what)
-    return tuple(tensor for _, _, tensor in extents)
+    begin = _LENGTH + length
+    _check_extents(extents, size - begin, what)
+    metadata = {key: value for key, value in said.items() if isinstance(value, str)} if isinstance(said, dict) else {}
+    return Header(tuple(Placed(tensor, begin + start, begin + stop) for start, stop, tensor in extents), metadata)
 
 
 def _parse_tensor(name: str, entry: Any, what: str) -> tuple[int, int, Tensor]:

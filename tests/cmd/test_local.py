@@ -73,7 +73,7 @@ def test_inspect_has_modctls_keys(modfile, model):
             ["Digest", "References", "Layers", *TALLY],
         ),
         (["extract", REF, "-o", "out", "--json"], ["Reference", "Digest", "Directory", "Written", "Unchanged", *TALLY]),
-        (["prune", "--json"], ["DryRun", "Bytes", "Partials", "Damaged", "Manifests", "Blobs"]),
+        (["prune", "--json"], ["DryRun", "Bytes", "Partials", "Damaged", "Directories", "Manifests", "Blobs"]),
         (["version", "--json"], ["Version", "Python", "Platform"]),
     ],
 )

@@ -8,9 +8,9 @@ from contextlib import contextmanager
 
 import pytest
 
+from modfile.environment import proxy_from_environment
 from modfile.errors import AccessDeniedError, ModfileError, RegistryError, UsageError
 from modfile.reference import Reference
-from modfile_cmd.settings import proxy_from_environment
 from tests.registries import docker
 from tests.registries.proxy import _pump as pump
 from tests.registries.serving import Handler, serving
@@ -177,7 +177,7 @@ def test_a_proxy_that_is_down_does_not_break_the_store(modfile, model, registry,
 
 @pytest.mark.parametrize("scheme", ["socks5", "SOCKS5H", "socks4", "socks4a"])
 def test_without_pysocks_it_is_said_what_to_install(monkeypatch, scheme):
-    monkeypatch.setattr("modfile_cmd.settings.find_spec", lambda name: None)
+    monkeypatch.setattr("modfile.environment.find_spec", lambda name: None)
     proxy_for = proxy_from_environment(f"{scheme}://{USER}:{PASSWORD}@127.0.0.1:1080")
     with pytest.raises(UsageError, match=r"needs PySocks: pip install 'modfile\[socks\]'") as caught:
         proxy_for("https://registry.test/v2/")

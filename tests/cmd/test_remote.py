@@ -212,11 +212,16 @@ def test_a_repository_is_listed(modfile, model, pushed):
 
 def test_a_manifest_is_removed_from_the_registry(modfile, model, pushed):
     digest = json.loads(modfile("inspect", "--remote", pushed).stdout)["Digest"]
-    assert "delete" in modfile("rm", "--remote", pushed, exit_code=1).stderr  # this registry deletes by digest only
     by_digest = f"{pushed.removesuffix(':v1')}@{digest}"
     assert modfile("rm", "--remote", by_digest).stdout == f"{by_digest}\n"
     modfile("inspect", "--remote", pushed, exit_code=3)
     modfile("rm", "--remote", by_digest, exit_code=3)
+
+
+def test_a_registry_that_deletes_by_digest_only_is_said_to(modfile, model, docker_registry):
+    pushed = f"{docker_registry.host}/tests/deletes-by-digest:v1"
+    modfile("build", "-t", pushed, ".", "--output-remote")
+    assert "delete" in modfile("rm", "--remote", pushed, exit_code=1).stderr
 
 
 def test_what_only_reads_the_registry_needs_no_storage(modfile, model, pushed, tmp_path):

@@ -1,4 +1,7 @@
-"""What the environment and the config file say. Nothing else of modfile reads either."""
+"""What the environment, the home directory and the config file say. Nothing else of the library reads them.
+
+What is below this takes settings as arguments. `Session.from_environment` asks here, and so does the command line.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +12,13 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from modfile.errors import UsageError
-from modfile.reference import check_host
+from .errors import UsageError
+from .reference import check_host
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from modfile.mirror import Mirror
+    from .mirror import Mirror
 
 _YEAR_9999, _LONGEST_EPOCH = 253402300799, 12
 _MOST_AT_ONCE = 100
@@ -96,13 +99,30 @@ def _host_settings(table: Any, where: str) -> HostSettings:
     if "trust_realm" in table:
         table["trust_realm"] = tuple(str(host) for host in table["trust_realm"])
     if "mirror" in table:
-        from modfile.mirror import Mirror
+        from .mirror import Mirror
 
         try:
             table["mirror"] = Mirror.parse(table["mirror"])
         except UsageError as error:
             raise UsageError(f"the config file {where}: mirror: {error}") from None
     return HostSettings(**table)
+
+
+def config_file(environment: Mapping[str, str] = os.environ) -> ConfigFile:
+    """Read the config file: the one that `MODFILE_CONFIG` names, else the platform's usual one if it is there.
+
+    Raises:
+        UsageError: it cannot be read, or says something that has no meaning.
+    """
+    if chosen := environment.get("MODFILE_CONFIG"):
+        return ConfigFile.load(Path(chosen).expanduser(), required=True)
+    return ConfigFile.load(default_config_file(), required=False)
+
+
+def storage_directory(environment: Mapping[str, str] = os.environ) -> Path:
+    """Return where the local store is: in `MODFILE_STORAGE_DIR`, else in the platform's usual place."""
+    chosen = environment.get("MODFILE_STORAGE_DIR")
+    return (Path(chosen) if chosen else default_storage_directory()).expanduser().absolute()
 
 
 def default_config_file() -> Path:

@@ -1,0 +1,139 @@
+"""The layers of an artifact that pack several files: which ones, and the same without some of them."""
+
+from __future__ import annotations
+
+import hashlib
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from ..content import Descriptor, Digest
+from ..errors import ContentError
+from ..layerformat import LayerFormat
+from ..listing import ANNOTATION, ListedFile, listing_of
+from ..modelpack import Layer
+from ..paths import shown
+from ..pipeline import pump
+from ..progress import SILENT
+from ..tarpacker import Member
+from ..unpack import MOST, named, unpack
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from contextlib import AbstractContextManager
+
+    from ..layermaker import LayerMaker, Made
+    from ..modelpack import FileMetadata
+    from ..progress import Meter
+    from ..store import Reader, Source
+
+
+class PackedLayer:
+    """A layer of several files, and where its bytes are read."""
+
+    def __init__(self, layer: Layer, source: Source) -> None:
+        """Take a layer's list of its files, or read through it where there is none.
+
+        Raises:
+            ContentError: it is no tar, or not what it lists.
+            VerificationError: its bytes are not what its digest says.
+        """
+        self.layer = layer
+        self._source = source
+        self._is_listed = ANNOTATION in layer.content.annotations
+        self.files = {file.path: file for file in listing_of(layer) or self._read_through()}
+
+    @classmethod
+    def among(cls, layers: Sequence[dict[str, Any]], source: Source) -> dict[int, PackedLayer]:
+        """Return the layers of a manifest that may pack several files, by their place.
+
+        Raises:
+            ContentError, VerificationError: one cannot be read.
+        """
+        found = {}
+        for at, value in enumerate(layers):
+            try:
+                layer = Layer.parse(Descriptor.parse(value))
+            except ContentError:
+                continue  # what is not understood stays as it is
+            if layer.is_packed and layer.metadata is None:
+                found[at] = cls(layer, source)
+        return found
+
+    def without(self, paths: set[str], maker: LayerMaker, meter: Meter) -> Made | None:
+        """Bring the layer without some files to where the maker's layers go; None if none is left.
+
+        It is read on the way, and verified; format, kind and annotations stay.
+
+        Raises:
+            ContentError, VerificationError: it is not what it says.
+        """
+        left = [file for path, file in self.files.items() if path not in paths]
+        if not left:
+            return None
+        with named(self.layer), _Unpacking(self.layer, self._source) as unpacking:
+            members = [
+                Member(file.path, file.metadata, unpacking.opener(file.path), digest=file.content.digest)
+                for file in left
+            ]
+            made = maker.pack(self.layer.kind, members, LayerFormat(self.layer.format), meter)
+            unpacking.finish()
+        annotations = {**self.layer.content.annotations, ANNOTATION: made.layer.annotations[ANNOTATION]}
+        if not self._is_listed:  # perhaps since it is too long
+            del annotations[ANNOTATION]
+        return replace(made, layer=replace(made.layer, annotations=annotations))
+
+    def _read_through(self) -> list[ListedFile]:
+        files = []
+        with named(self.layer), self._source.open(self.layer.content) as packed:
+            for path, metadata, reader in unpack(self.layer, packed, MOST):
+                hasher = hashlib.sha256()
+                pump(reader, hasher, None, metadata.size, SILENT.advance)
+                content = Descriptor("", Digest("sha256", hasher.hexdigest()), metadata.size)
+                files.append(ListedFile(path, content, metadata))
+        return files
+
+
+class _Unpacking:
+    """Opens files of a packed layer one after the other, in their order; from the start again if it has to."""
+
+    def __init__(self, layer: Layer, source: Source) -> None:
+        self._layer = layer
+        self._source = source
+        self._stack = ExitStack()
+        self._files: Iterator[tuple[str, FileMetadata, Reader]] = iter(())
+
+    def __enter__(self) -> _Unpacking:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stack.close()
+
+    def opener(self, path: str) -> Callable[[], AbstractContextManager[Reader]]:
+        """Return what opens a file."""
+
+        def opened() -> AbstractContextManager[Reader]:
+            return self._open(path)
+
+        return opened
+
+    def finish(self) -> None:
+        """Read on to the end, where the layer's digest is verified."""
+        for _ in self._files:
+            pass
+
+    @contextmanager
+    def _open(self, path: str) -> Iterator[Reader]:
+        reader = self._next(path)
+        if reader is None:
+            self._stack.close()
+            packed = self._stack.enter_context(self._source.open(self._layer.content))
+            self._files = unpack(self._layer, packed, MOST)
+            reader = self._next(path)
+        if reader is None:
+            raise ContentError(f"{shown(path)} is not in it")
+        yield reader
+
+    def _next(self, path: str) -> Reader | None:
+        """Go on to a file; None if it does not come any more."""
+        return next((reader for found, _, reader in self._files if found == path), None)
