@@ -19,7 +19,7 @@ from .workers import CONCURRENCY
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from .progress import Progress
     from .tensors import Tensors
@@ -107,6 +107,7 @@ def build(
     tags: str | Sequence[str],
     *,
     modelfile: StrPath | None = None,
+    build_args: Mapping[str, str] | None = None,
     created: datetime | None = None,
     reproducible: bool = False,
     allow_secrets: Sequence[str] = (),
@@ -119,6 +120,7 @@ def build(
         path: the directory.
         tags: the names to give the artifact: `host/repository:tag`, one or several.
         modelfile: the Modelfile; `Modelfile` in the directory if it is not given (`generate` writes one).
+        build_args: values for the Modelfile's ARG lines, by name.
         created: when it was built; what `SOURCE_DATE_EPOCH` says, or now, if it is not given.
         reproducible: leave out all times and owners, so that the same files give the same digest.
         allow_secrets: globs of files that may be packed although they look like secrets.
@@ -128,10 +130,12 @@ def build(
     Raises:
         ModelfileError: the Modelfile cannot be read, or chooses nothing.
         WorkspaceError: a file cannot be packed, or looks like a secret.
-        NotFoundError: there is no such directory or Modelfile.
+        NotFoundError: there is no such directory or Modelfile, or nothing of the name that FROM says.
+        RegistryError, AccessDeniedError: the registry that FROM names failed, or refused.
         StoreError: the disk did not take it.
-        UsageError: a tag is no reference, or there is none.
+        UsageError: a tag is no reference, or there is none; or no ARG line declares a value that is given.
     """
+    from .base import find_base
     from .environment import source_date_epoch
     from .modelfile import load
     from .packer import Stamp
@@ -141,7 +145,7 @@ def build(
     references = [Reference.parse(tag) for tag in ([tags] if isinstance(tags, str) else tags)]
     if not references:
         raise UsageError("an artifact needs a name: host/repository:tag, or a name for the local store only")
-    text = load(Path(path, "Modelfile") if modelfile is None else Path(modelfile))
+    text = load(Path(path, "Modelfile") if modelfile is None else Path(modelfile), build_args)
     epoch = None if created else source_date_epoch()
     stamp = Stamp.of(created or datetime.now(UTC), epoch, no_creation_time=reproducible)
     with _surroundings(session) as here:
@@ -152,7 +156,9 @@ def build(
             allow_secrets=allow_secrets,
             progress=progress or SILENT,
         )
-        builder.build(Workspace(Path(path)), text, references)
+        named = text.base()
+        base = find_base(named, here.storage.layout, here.source) if named else None
+        builder.build(Workspace(Path(path)), text, references, base)
         return inspect(references[0], session=here)
 
 
@@ -181,7 +187,7 @@ def push(
     with _surroundings(session) as here:
         done = send(
             reference,
-            here.storage.layout,
+            here.backed(reference, connection),
             here.repository(reference, connection),
             progress=progress or SILENT,
             concurrency=here.concurrency(reference, max_workers),

@@ -9,13 +9,16 @@ import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from .errors import InvalidReferenceError
 from .kind import Kind
+from .reference import Reference
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 MODALITIES = ("text", "image", "audio", "video", "embedding", "other")
 """What a model takes or gives (CNCF model-spec, `docs/config.md`, `inputTypes` and `outputTypes`)."""
+_ARGUMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _LANGUAGE = re.compile(r"[A-Za-z]{2}")
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _TIME = re.compile(
@@ -129,6 +132,20 @@ def _is_license_operand(part: str, due: str) -> bool:
     return pattern is not None and pattern.fullmatch(part) is not None
 
 
+def _argument_fault(value: str) -> str | None:
+    if _ARGUMENT_NAME.fullmatch(value.partition("=")[0]):
+        return None
+    return f"expected name or name=default, the name of letters, digits and '_', not {shown(value)}"
+
+
+def _reference_fault(value: str) -> str | None:
+    try:
+        Reference.parse(value)
+    except InvalidReferenceError as error:
+        return str(error)
+    return None
+
+
 def _annotation_fault(value: str) -> str | None:
     key, equals, _ = value.partition("=")
     if key.strip() and equals:
@@ -144,4 +161,6 @@ _CHECKS: Mapping[str, Callable[[str], str | None]] = {
     "KNOWLEDGECUTOFF": _time_fault,
     "LICENSE": _license_fault,
     "ANNOTATION": _annotation_fault,
+    "ARG": _argument_fault,
+    "FROM": _reference_fault,
 }

@@ -17,9 +17,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from .errors import ModelfileError, NotFoundError, Problem, UsageError, WorkspaceError
 from .instructions import fault, shown
 from .kind import Kind
+from .reference import Reference
+from .substitution import Substitution
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
     from typing import TypeAlias
 
@@ -43,6 +45,8 @@ _TAKES = {
     "fact": "one argument",
     "facts": "one or more arguments",
     "annotation": "key=value",
+    "base": "a reference",
+    "argument": "name or name=default",
 }
 
 
@@ -106,6 +110,11 @@ class Modelfile:
         pairs = (value.partition("=") for value in self.values("ANNOTATION"))
         return {key: value for key, _, value in pairs}
 
+    def base(self) -> Reference | None:
+        """Return what FROM says, None if nothing does."""
+        text = self.value("FROM")
+        return None if text is None else Reference.parse(text)
+
     def problem(self, line: int, column: int, message: str) -> Problem:
         """Return a problem with what the file says at a place, for a `ModelfileError`."""
         return Problem(line, column, message, self._lines[line - 1].removesuffix("\r"))
@@ -122,11 +131,12 @@ class Modelfile:
         return arguments
 
 
-def load(path: Path) -> Modelfile:
-    """Read a Modelfile from disk.
+def load(path: Path, build_args: Mapping[str, str] | None = None) -> Modelfile:
+    """Read a Modelfile from disk; `build_args` are values for its ARG lines, by name.
 
     Raises:
         NotFoundError: there is no such file.
+        UsageError: a value is given that no ARG line declares.
         WorkspaceError: it cannot be read, is not a regular file, or is larger than 16 MiB.
         ModelfileError: it is not a Modelfile; the error has all of its problems.
     """
@@ -138,7 +148,7 @@ def load(path: Path) -> Modelfile:
         raise WorkspaceError(f"{path} cannot be read: {error.strerror}") from error
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise ModelfileError(str(path), [Problem(1, 1, "the file is UTF-16 text; save it as UTF-8", "")])
-    return parse(data.decode("utf-8", "surrogateescape"), str(path))
+    return parse(data.decode("utf-8", "surrogateescape"), str(path), build_args)
 
 
 def _read(path: Path) -> bytes:
@@ -156,21 +166,30 @@ def _open_without_waiting(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NONBLOCK)
 
 
-def parse(text: str, filename: str = "Modelfile") -> Modelfile:
+def parse(text: str, filename: str = "Modelfile", build_args: Mapping[str, str] | None = None) -> Modelfile:
     """Read the text of a Modelfile; a byte-order mark at its start is left out.
+
+    `build_args` are values for its ARG lines, by name; they count for more than the defaults.
 
     Raises:
         ModelfileError: it is not a Modelfile; the error has all of its problems, in the order of the lines, or the
             first thousand.
+        UsageError: a value is given that no ARG line declares.
     """
     text = text.removeprefix(_BYTE_ORDER_MARK)
-    statements = [_statement(tree) for tree in _parser().parse(text).children]
-    findings = list(islice(merge(_encoding_faults(text), _faults(statements)), MAX_PROBLEMS + 1))
+    trees = _parser().parse(text).children
+    given = build_args or {}
+    substitution = Substitution(given, _argument_lines(trees))
+    statements = [_statement(tree, substitution) for tree in trees]
+    found = merge(_encoding_faults(text), _faults(statements), substitution.faults)
+    findings = list(islice(found, MAX_PROBLEMS + 1))
     if findings:
         if len(findings) > MAX_PROBLEMS:
             findings[-1] = (*findings[-1][:2], f"more problems from here on; the first {MAX_PROBLEMS} are listed")
         place = Modelfile(filename, text, ()).problem
         raise ModelfileError(filename, [place(*finding) for finding in findings])
+    if unknown := substitution.unknown(given):
+        raise UsageError(f"{filename}: {unknown}")
     return Modelfile(filename, text, tuple(statement.instruction for statement in statements))
 
 
@@ -189,22 +208,53 @@ def _keywords() -> list[str]:
 
 
 class _Statement(NamedTuple):
-    """What the grammar makes of a line; `form` is its name for the line, `group` for the keyword."""
+    """What the grammar makes of a line; `form` is its name for the line, `group` for the keyword.
+
+    The arguments at the places `unsettled` have a `${name}` without a value.
+    """
 
     form: str
     group: str
     instruction: Instruction
     unclosed: Argument | None
+    unsettled: frozenset[tuple[int, int]] = frozenset()
 
 
-def _statement(tree: Any) -> _Statement:
+def _argument_lines(trees: Sequence[Any]) -> dict[str, int]:
+    """Return the names that ARG lines declare, and on which line each does first."""
+    lines: dict[str, int] = {}
+    for tree in trees:
+        head, *tokens = tree.children
+        if tree.data != "unknown" and head.data == "argument" and tokens:
+            lines.setdefault(_plain(tokens[0].value).partition("=")[0], head.children[0].line)
+    return lines
+
+
+def _statement(tree: Any, substitution: Substitution) -> _Statement:
     head, *tokens = tree.children
     unknown = tree.data == "unknown"
     word = head if unknown else head.children[0]
-    arguments = [Argument(_plain(token.value), token.line, token.column) for token in tokens]
-    unclosed = arguments.pop() if tokens and tokens[-1].type == "UNCLOSED" else None
-    instruction = Instruction(word.value if unknown else word.type, tuple(arguments), word.line, word.column)
-    return _Statement(tree.data, "" if unknown else head.data, instruction, unclosed)
+    unclosed = tokens.pop() if tokens and tokens[-1].type == "UNCLOSED" else None
+    arguments = [_argument(token, substitution) for token in tokens]
+    unsettled = frozenset((token.line, token.column) for token, one in zip(tokens, arguments, strict=True) if not one)
+    group = "" if unknown else head.data
+    settled = tuple(one or _as_written(token) for token, one in zip(tokens, arguments, strict=True))
+    instruction = Instruction(word.value if unknown else word.type, settled, word.line, word.column)
+    if group == "argument" and settled:
+        (substitution.declare_broken if unsettled else substitution.declare)(settled[0].value)
+    return _Statement(tree.data, group, instruction, unclosed and _as_written(unclosed), unsettled)
+
+
+def _argument(token: Any, substitution: Substitution) -> Argument | None:
+    """Return an argument with the values that it names put in, None if it has none for one of them."""
+    if not substitution.is_used or "$" not in token.value:
+        return _as_written(token)
+    value = substitution.expand(token.value, token.line, token.column)
+    return None if value is None else Argument(value, token.line, token.column)
+
+
+def _as_written(token: Any) -> Argument:
+    return Argument(_plain(token.value), token.line, token.column)
 
 
 def _plain(raw: str) -> str:
@@ -225,33 +275,37 @@ def _encoding_faults(text: str) -> Iterator[Finding]:
 def _faults(statements: Iterable[_Statement]) -> Iterator[Finding]:
     """Find what is wrong with the instructions, in the order of the file."""
     said: dict[str, int] = {}
-    for form, group, instruction, unclosed in statements:
+    for form, group, instruction, unclosed, unsettled in statements:
         keyword, place = instruction.keyword, (instruction.line, instruction.column)
-        if group == "base":
-            yield *place, "FROM is not yet supported"
-            continue
         if form == "unknown":
             yield *place, _unknown(keyword)
-        elif group == "fact":
+        elif group in {"fact", "base"}:
             yield from _repetition(keyword, keyword, place, said)
         if form == "incomplete":
             yield place[0], place[1] + len(keyword), f"expected {_TAKES[group]} after {keyword}"
         elif unclosed:
             yield unclosed.line, unclosed.column, "this double quote is not closed on its line"
         elif form != "unknown":
-            yield from _argument_faults(group, instruction, said)
+            yield from _argument_faults(group, instruction, unsettled, said)
 
 
-def _argument_faults(group: str, instruction: Instruction, said: dict[str, int]) -> Iterator[Finding]:
+def _argument_faults(
+    group: str, instruction: Instruction, unsettled: frozenset[tuple[int, int]], said: dict[str, int]
+) -> Iterator[Finding]:
     several = group in {"files", "facts"}
     keyword, arguments = instruction.keyword, instruction.arguments
     for argument in arguments if several else arguments[:1]:
         place = (argument.line, argument.column)
+        if place in unsettled:
+            continue
         if message := fault(keyword, argument.value):
             yield *place, message
         elif group == "annotation":
             key = argument.value.partition("=")[0]
             yield from _repetition(f"ANNOTATION {key}", f"the annotation {shown(key)}", place, said)
+        elif group == "argument":
+            name = argument.value.partition("=")[0]
+            yield from _repetition(f"ARG {name}", f"ARG {name}", place, said)
     if not several and len(arguments) > 1:
         message = f"{keyword} takes {_TAKES[group]}; put a text with spaces in double quotes"
         yield arguments[1].line, arguments[1].column, message

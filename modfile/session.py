@@ -177,6 +177,21 @@ class Session:
             return layout
         return Combined((layout, self.source(reference, connection)))
 
+    def backed(self, reference: Reference, connection: Connection = DIRECT) -> Source:
+        """Return the local store, and behind it the registries of bases, for layers that were never brought here.
+
+        The connection is how to reach the reference's registry; others are reached as the config file says.
+        """
+        from .backoff import Backoff
+        from .lineage import BackedByBases
+        from .resumption import Resuming
+
+        def find_source(base: Reference) -> Source:
+            origin = self.source(base, connection if base.host == reference.host else DIRECT)
+            return Resuming(origin, Backoff(), self.note)
+
+        return BackedByBases(self.storage.layout, find_source)
+
     def registry(self, host: str, connection: Connection = DIRECT, mount_from: str | None = None) -> Registry:
         """Return a registry, with the credentials that docker and podman keep for it."""
         from .registry import Registry, UploadJournal

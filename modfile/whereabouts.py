@@ -6,6 +6,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from .errors import ModfileError
+from .lineage import BaseLayers
 from .manifest import MAX_MANIFEST, children
 from .store import read
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 class Whereabouts:
     """The repositories of one registry that hold a blob, told from the artifacts that the store has under their names.
 
+    Layers of a base are in the base's repository too, whether or not the store has it under its name.
+
     They are hints: an artifact may have been built here and never pushed, or be gone from the registry.
     """
 
@@ -27,10 +30,13 @@ class Whereabouts:
         self._layout = layout
         self._host = host
         self._first = tuple(first)
+        self._bases = BaseLayers(layout)
 
     def __call__(self, digest: Digest) -> tuple[str, ...]:
         """Return the repositories (without the host) that a blob is likely in."""
-        return tuple(dict.fromkeys((*self._first, *self._known.get(digest, ()))))
+        names = (parent.name for parent in self._bases.parents(digest))
+        of_bases = (name.repository for name in names if name and name.host == self._host)
+        return tuple(dict.fromkeys((*self._first, *of_bases, *self._known.get(digest, ()))))
 
     @cached_property
     def _known(self) -> dict[Digest, list[str]]:

@@ -59,6 +59,24 @@ def test_layers_of_every_format_come_back_as_they_went():
     assert not [command for command in running() if str(ROOT / ".layerformats").encode() in command]
 
 
+def test_an_adapter_goes_to_a_registry_and_to_a_machine_without_its_base_and_no_process_is_left():
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MODFILE_")}
+    done = subprocess.run(
+        [ROOT / "examples/lora.sh"],
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "3 mounted (4.2 MB)" in done.stderr
+    assert "3 already there (4.2 MB)" in done.stderr
+    assert "5 (2 own)" in done.stdout
+    assert "the files are the same" in done.stdout
+    assert not [command for command in running() if str(ROOT / ".lora").encode() in command]
+
+
 def test_a_model_is_packed_pulled_and_read_from_python_and_nothing_is_left(tmp_path):
     program = [sys.executable, ROOT / "examples/load_in_python.py"]
     environment = {

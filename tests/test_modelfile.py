@@ -25,6 +25,8 @@ from modfile.modelfile import (
     quote,
     render,
 )
+from modfile.reference import Reference
+from modfile.substitution import parse_build_args
 from modfile_grammar import modelfile_grammar
 
 ROOT = Path(__file__).parent.parent
@@ -113,7 +115,7 @@ def test_the_documentation_names_every_keyword_with_an_example_that_parses() -> 
     text = (ROOT / "docs" / "modelfile.md").read_text("utf-8")
     rows = re.findall(r"^\| `([A-Z]+)` \|.*?(?:\| `([^`]*)` )?\|$", text, re.MULTILINE)
     keywords = {terminal.name for terminal in Lark(modelfile_grammar()).terminals if terminal.pattern.type == "str"}
-    assert {keyword for keyword, _ in rows} == keywords - {"FROM"}
+    assert {keyword for keyword, _ in rows} == keywords
     for keyword, example in rows:
         if keyword not in Kind.__members__:
             assert said(example)[0][0] == keyword
@@ -328,9 +330,114 @@ def test_an_annotation_said_twice_names_its_key_and_both_lines() -> None:
     )
 
 
-@pytest.mark.parametrize("text", ["FROM registry/base:v1", "from x@sha256:0", "FROM", "FROM a b", 'FROM "a'])
-def test_from_is_not_yet_supported(text: str) -> None:
-    assert message(text) == "FROM is not yet supported"
+# What an artifact is built on
+
+
+@pytest.mark.parametrize("text", ["registry.io/base:v1", f"base@sha256:{'0' * 64}", f"r.io/a/b:v1@sha256:{'1' * 64}"])
+def test_from_names_what_to_start_from(text: str) -> None:
+    assert parse(f"MODEL x\nFROM {text}").base() == Reference.parse(text)
+
+
+def test_without_from_there_is_nothing_to_start_from() -> None:
+    assert parse("MODEL x").base() is None
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("FROM r.io/Base", "lower case"),
+        ("FROM x@sha256:0", "sha256:0"),
+        ("FROM", "expected a reference after FROM"),
+        ("FROM a b", "FROM takes a reference"),
+        ('FROM ""', "no empty argument"),
+        ("FROM a\nfrom b", "FROM is said on line 1 and again on line 2"),
+    ],
+)
+def test_a_from_that_names_nothing_is_a_problem(text: str, told: str) -> None:
+    assert told in message(text)
+
+
+# Arguments of a build
+
+
+@pytest.mark.parametrize(
+    ("text", "given", "value"),
+    [
+        ("ARG a=1\nNAME x${a}y", {}, "x1y"),
+        ("ARG a=1\nNAME x${a}y", {"a": "2"}, "x2y"),
+        ("ARG a\nNAME ${a}", {"a": 'b "c" ${a} \\ # d'}, 'b "c" ${a} \\ # d'),
+        ("ARG a=\nNAME x${a}", {}, "x"),
+        ("ARG a=1\nNAME x${a}", {"a": ""}, "x"),
+        ("ARG a=1\nARG b=${a}2\nNAME ${b}${b}", {}, "1212"),
+        ("ARG a=1\nARG b=${a}2\nNAME ${b}", {"a": "3"}, "32"),
+        ('ARG a="x y"\nNAME "${a} z"', {}, "x y z"),
+        ("ARG a=1\nNAME \\${a}", {}, "${a}"),
+        ("ARG a=1\nNAME $\\{a}", {}, "${a}"),
+        ("ARG a=1\nNAME $a$", {}, "$a$"),
+        ("ARG a=1\nNAME x\\\n${a}\\\n", {}, "x1"),
+        ("ARG a\nARG b=1\nNAME ${b}", {}, "1"),
+    ],
+)
+def test_a_value_is_put_in_as_it_is(text: str, given: dict[str, str], value: str) -> None:
+    assert parse(text, build_args=given).value("NAME") == value
+
+
+def test_a_value_with_spaces_is_one_argument_and_one_with_pattern_characters_a_pattern() -> None:
+    modelfile = parse("ARG w\nMODEL ${w} b", build_args={"w": "my *.bin"})
+    assert [pattern.pattern for pattern in modelfile.patterns()] == ["my *.bin", "b"]
+
+
+@pytest.mark.parametrize("argument", ["${a}", "${", "${}", "x${a-b}y", "{${x},b}.bin"])
+def test_without_an_arg_line_braces_are_text_as_in_modctl(argument: str) -> None:
+    assert said(f"MODEL {argument}") == [("MODEL", [argument])]
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "told"),
+    [
+        ("ARG a\nNAME x${a}", (2, 7), "ARG on line 1 has no default; say --build-arg a=VALUE"),
+        ("ARG a=1\nNAME ${b}", (2, 6), "no ARG line declares 'b'"),
+        ("NAME ${a}\nARG a=1", (1, 6), "declared by ARG on line 2 only"),
+        ("ARG a=${a}", (1, 7), "declared by ARG on line 1 only"),
+        ("ARG a=1\nNAME a${a", (2, 7), "closing brace"),
+        ('ARG a=1\nNAME "${}"', (2, 7), "closing brace"),
+        ("ARG a=1\nMODEL ${a} \\\n  b${A}", (3, 4), "no ARG line declares 'A'"),
+        ("ARG a=${b}\nARG b=1\nNAME ${a}", (1, 7), "b is used on line 1"),
+        ("ARG a-b=1", (1, 5), "letters, digits and '_'"),
+        ("ARG a=1\nARG a=2", (2, 5), "ARG a is said on line 1 and again on line 2"),
+        ("ARG a=/x\nMODEL ${a}", (2, 7), "is absolute"),
+        ("ARG r\nREASONING ${r}", (2, 11), "has no default"),
+    ],
+)
+def test_what_has_no_value_is_shown_where_it_stands(text: str, place: tuple[int, int], told: str) -> None:
+    assert places(text) == [place]
+    assert told in message(text)
+
+
+def test_a_value_that_no_line_declares_is_refused_with_what_there_is() -> None:
+    with pytest.raises(UsageError, match=r"^m: no ARG line declares sise; those of the file: size, tag$"):
+        parse("ARG tag=1\nARG size=2", "m", {"sise": "1", "tag": "2"})
+    with pytest.raises(UsageError, match="those of the file: none"):
+        parse("NAME a", build_args={"a": "1"})
+
+
+@pytest.mark.parametrize("text", ["a", "=1", "a b=1", "1a=2", "a=x\ny", "a=\0", "a=\udcff"])
+def test_a_build_argument_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(UsageError):
+        parse_build_args([text])
+
+
+def test_build_arguments_are_read_up_to_the_first_equals_sign_and_said_once() -> None:
+    assert parse_build_args(["a=b=c", "B_1="]) == {"a": "b=c", "B_1": ""}
+    with pytest.raises(UsageError, match="a is said twice"):
+        parse_build_args(["a=1", "a=1"])
+
+
+def test_values_that_grow_without_bound_are_stopped() -> None:
+    lines = ["ARG a0=" + "x" * 1000, *(f"ARG a{n}=" + f"${{a{n - 1}}}" * 10 for n in range(1, 40))]
+    found = problems("\n".join(lines))
+    assert "more than 16,777,216 characters" in found[0].message
+    assert found[0].line == 6
 
 
 @pytest.mark.parametrize(

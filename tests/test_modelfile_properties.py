@@ -24,6 +24,9 @@ PIECES = [
     "NAME",
     "name ",
     "FROM",
+    "ARG ",
+    "${",
+    "}",
     " ",
     "\t",
     "\n",
@@ -53,6 +56,18 @@ PIECES += [
     "\f",
 ]
 TEXTS = st.one_of(st.text(st.characters()), st.lists(st.sampled_from(PIECES)).map("".join))
+
+
+@SETTINGS
+@given(NAMES, TRICKY)
+@example("${a}", "\\")
+@example('"', "#")
+def test_any_value_of_an_argument_is_put_in_as_it_is(value: str, default: str) -> None:
+    text = f'ARG a={quote(default)}\nARG b=x${{a}}y\nMODEL z ${{b}}\nNAME "${{b}} \\${{b}}"'
+    for given_values, expected in (({}, default), ({"a": value}, value)):
+        modelfile = parse(text, build_args=given_values)
+        assert modelfile.value("NAME") == f"x{expected}y ${{b}}"
+        assert modelfile.values("MODEL") == ("z", f"x{expected}y")
 
 
 def arguments(text: str) -> list[str]:

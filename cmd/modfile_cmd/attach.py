@@ -69,9 +69,12 @@ def attach(
         raise UsageError(f"{new}: an attachment cannot choose its digest")
     shared = old.repository if old.host == new.host else None
     to: Store = session.repository(new, connection, shared) if output_remote else session.storage.layout
+    origin = session.nearest(old, connection, remote=output_remote)
+    if origin is session.storage.layout:
+        origin = session.backed(old, connection)
     with session.console.progress("attaching") as progress:
         attacher = Attacher(
-            session.nearest(old, connection, remote=output_remote),
+            origin,
             to,
             Stamp.of(datetime.now(UTC), source_date_epoch(), no_creation_time=no_creation_time),
             session.storage.cache,

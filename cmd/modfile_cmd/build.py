@@ -20,6 +20,7 @@ from .session import DIRECT, Connection, Session
 if TYPE_CHECKING:
     from modfile.reference import Reference
     from modfile.registry.repository import Repository
+    from modfile.store import Source, Store
 
 
 @connected
@@ -33,6 +34,9 @@ def build(
         Path | None,
         typer.Option("--modelfile", "-f", metavar="FILE", help="The Modelfile.  [default: PATH/Modelfile]"),
     ] = None,
+    build_arg: Annotated[
+        list[str], typer.Option(metavar="NAME=VALUE", help="Give a value to an ARG of the Modelfile; repeatable.")
+    ] = [],  # noqa: B006
     output_remote: Annotated[
         bool, typer.Option("--output-remote", help="Write straight to the registry; store nothing here.")
     ] = False,
@@ -71,6 +75,9 @@ def build(
     Layers are the files as they are, so that versions share what they have in common. --no-raw and --compression put
     them into tars, for programs that expect those.
 
+    FROM in the Modelfile starts from another artifact, of the local store or its registry. None of its layers is
+    fetched for that; with --output-remote they are mounted, or go from the base's registry to the other.
+
     A file that has not changed since it was last read is not read again. With SOURCE_DATE_EPOCH in the
     environment, or with --no-creation-time, the same files and Modelfile give the same digest anywhere.
 
@@ -78,12 +85,17 @@ def build(
       modfile build -t registry.example.com/llm/minilm:v1 .
       modfile build -t registry.example.com/llm/minilm:v1 --output-remote .
       modfile build -t minilm:v1 -t minilm:latest --no-creation-time ./minilm
+      modfile build -t minilm:v2 --build-arg base=v1 ./adapter
       modfile build -t minilm:v1 --compression zstd --max-layers 100 ./minilm
     """
+    from modfile.backoff import Backoff
+    from modfile.base import find_base
     from modfile.gitsource import git_source
     from modfile.modelfile import load
     from modfile.packer import Stamp
     from modfile.reference import Reference
+    from modfile.resumption import Resuming
+    from modfile.substitution import parse_build_args
     from modfile.verbs.build import Builder, Provenance
     from modfile.workspace import Workspace
 
@@ -93,13 +105,21 @@ def build(
         if reference.digest:
             raise typer.BadParameter(f"{reference}: a build cannot choose its digest", param_hint="--tag")
     workspace = Workspace(path)
-    text = load(_modelfile(path, modelfile))
+    text = load(_modelfile(path, modelfile), parse_build_args(build_arg))
+    named, target = text.base(), references[0] if references else None
+
+    def find_source(reference: Reference) -> Source:
+        own = not output_remote or (target is not None and reference.host == target.host)
+        return Resuming(session.source(reference, connection if own else DIRECT), Backoff(), session.console.say)
+
     stamp = Stamp.of(datetime.now(UTC), source_date_epoch(), no_creation_time=no_creation_time)
     git = None if stamp.reproducible else git_source(path)
     storage = session.storage
+    to: Store = _target(session, references, connection, named) if output_remote else storage.layout
+    base = find_base(named, storage.layout, find_source) if named else None
     with session.console.progress("building") as progress:
         built = Builder(
-            _target(session, references, connection) if output_remote else storage.layout,
+            to,
             stamp,
             Provenance(source_url, source_revision, reasoning, git),
             None if no_cache else storage.cache,
@@ -109,16 +129,18 @@ def build(
             format_of(raw, compression),
             max_layers,
             storage.directory,
-        ).build(workspace, text, references)
+        ).build(workspace, text, references, base)
     for warning in built.warnings:
         session.console.warn(warning)
     count = len(built.manifest.layers)
     verb = "sent" if output_remote else "stored"
-    session.console.say(f"built {count} layer{'' if count == 1 else 's'}: {summary(verb, built.tally)}")
+    of_base = f", {built.inherited} of {base.parent.name}" if base else ""
+    session.console.say(f"built {count} layer{'' if count == 1 else 's'}{of_base}: {summary(verb, built.tally)}")
     if as_json:
         tagged = [str(reference) for reference in references]
         layers = {"Layers": count} | built.tally.to_json()
-        session.console.json({"Digest": str(built.content.digest), "References": tagged} | layers)
+        said = {"Base": {"Name": str(base.parent.name), "Digest": str(base.parent.digest)}} if base else {}
+        session.console.json({"Digest": str(built.content.digest), "References": tagged} | said | layers)
     else:
         session.console.result(str(built.content.digest))
 
@@ -130,10 +152,13 @@ def _modelfile(path: Path, said: Path | None) -> Path:
     return said if said.exists() or said.is_absolute() else path / said
 
 
-def _target(session: Session, references: list[Reference], connection: Connection) -> Repository:
+def _target(
+    session: Session, references: list[Reference], connection: Connection, base: Reference | None
+) -> Repository:
     """Return the repository that all names are of."""
     if not references:
         raise UsageError("--output-remote needs a name to write to: --tag host/repository:tag")
     if len({reference.name for reference in references}) > 1:
         raise UsageError("--output-remote writes to one repository; name the others with `modfile tag --remote`")
-    return session.repository(references[0], connection)
+    shared = base.repository if base and base.host == references[0].host else None
+    return session.repository(references[0], connection, shared)

@@ -99,6 +99,8 @@ def _summary(report: Report, done: Repaired | None) -> str:
         f"{_count(len(report.set_aside), 'copy', 'copies')} set aside earlier" * bool(report.set_aside),
     ]
     listed = ", ".join(filter(None, spare))
+    if report.lacking:
+        found += f"; {_count(len(report.lacking), 'layer')} of bases ({size(report.lacking_bytes)}) not fetched"
     return f"{checked}: {found}" + (f"; `modfile prune` frees what can go: {listed}" if listed else "")
 
 

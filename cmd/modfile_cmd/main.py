@@ -25,10 +25,12 @@ from .attach import attach
 from .build import build
 from .console import Console
 from .copy import copy
+from .diff import diff
 from .extract import extract
 from .fetch import fetch
 from .fsck import fsck
 from .generate import generate
+from .history import history
 from .inspect import inspect
 from .load import load
 from .login import login
@@ -169,10 +171,12 @@ _COMMANDS = (
     load,
     ls,
     inspect,
+    history,
     rm,
     prune,
     fsck,
     verify,
+    diff,
     serve,
     login,
     logout,

@@ -13,6 +13,7 @@ from modfile.errors import UsageError
 from .console import summary
 from .extraction import write_files
 from .options import AsJSON, Concurrency, DragonflyEndpoint, Overwrite, Target, connected
+from .rehearsal import DryRun, show
 from .session import DIRECT, Connection, Session
 
 
@@ -29,6 +30,7 @@ def pull(
     ] = False,
     dragonfly_endpoint: DragonflyEndpoint = None,
     overwrite: Overwrite = False,
+    dry_run: DryRun = False,
     concurrency: Concurrency = None,
     as_json: AsJSON = False,
     connection: Connection = DIRECT,
@@ -36,7 +38,7 @@ def pull(
     """Fetch an artifact into the local store; print its digest.
 
     Every byte is verified. What the store has is not fetched again. With --extract-dir the files are written too;
-    with --extract-from-remote they are all that is kept.
+    with --extract-from-remote they are all that is kept. With --dry-run only the manifest is read.
 
     \b
       modfile pull registry.example.com/llm/minilm:v1
@@ -45,12 +47,20 @@ def pull(
     """
     from modfile.reference import Reference
     from modfile.verbs.pull import pull as fetch
+    from modfile.verbs.push import rehearse
 
     session = Session.of(context)
     reference = Reference.parse(target)
     connection = replace(connection, dragonfly_endpoint=dragonfly_endpoint)
     if overwrite and extract_dir is None:
         raise UsageError("--overwrite is of the directory that --extract-dir names")
+    if dry_run:
+        if extract_dir is not None or extract_from_remote:
+            raise UsageError("--dry-run tells what the local store lacks; `modfile diff` compares with a directory")
+        far, workers = session.ranged(reference, connection), session.concurrency(reference, concurrency)
+        found = rehearse(reference, far, session.storage.layout, concurrency=workers)
+        show(session.console, reference, found, "fetched", as_json=as_json)
+        return
     if extract_from_remote:
         if extract_dir is None:
             raise UsageError("--extract-from-remote needs --extract-dir, since nothing else is kept")

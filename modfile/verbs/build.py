@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from .. import modelconfig
 from ..content import Descriptor
-from ..errors import WorkspaceError
+from ..errors import UsageError, WorkspaceError
 from ..grouping import MAX_LAYERS, Group, group
 from ..layerformat import LayerFormat
 from ..layermaker import LayerMaker, Made, within_bounds
@@ -22,12 +22,14 @@ from ..selection import select
 from ..store import InMemory
 from ..workers import CONCURRENCY, StoppableMeter, run_all
 from .copy import Tally
+from .derive import Derived, bring, derive
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
     from threading import Event
 
+    from ..base import Base
     from ..digestcache import DigestCache
     from ..gitsource import GitSource
     from ..modelfile import Modelfile
@@ -57,12 +59,13 @@ class Provenance:
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """A build's result."""
+    """A build's result; `inherited` says how many of the layers are the base's."""
 
     content: Descriptor
     manifest: Manifest
     tally: Tally
     warnings: tuple[str, ...]
+    inherited: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,18 +90,26 @@ class Builder:
     max_layers: int = MAX_LAYERS
     spool: Path | None = None
 
-    def build(self, workspace: Workspace, modelfile: Modelfile, references: Sequence[Reference]) -> Built:
+    def build(
+        self, workspace: Workspace, modelfile: Modelfile, references: Sequence[Reference], base: Base | None = None
+    ) -> Built:
         """Store every file that the Modelfile chooses, then config and manifest; name the manifest last.
 
+        `base` is what its FROM names, if it has that (`base.find_base` finds it). Its layers are not read, and are
+        brought to a registry only; the local store has them or not.
+
         Raises:
+            UsageError: the Modelfile has FROM and there is no base, or the other way round.
             ModelfileError: a pattern of the Modelfile chooses nothing, or what it may not.
             WorkspaceError: a file cannot be packed, or looks like a secret.
             ContentError: the artifact would be larger than registries take.
             StoreError: the disk did not take it.
             RegistryError, AccessDeniedError: the registry failed, or refused.
         """
+        if (base and base.parent.name) != modelfile.base():
+            raise UsageError(f"{modelfile.filename}: the base that is given is not what FROM names")
         selection = select(workspace, modelfile)
-        if not selection.files:
+        if not selection.files and base is None:
             raise WorkspaceError(f"{modelfile.filename} chooses no file; an artifact needs at least one")
         files = [chosen.file for chosen in selection.files]
         refuse_secrets(workspace, files, self.allow_secrets)
@@ -107,23 +118,23 @@ class Builder:
         if len(groups) < len(files):
             warnings.append(_packing(groups, len(files), self.max_layers))
         with self.target.writing() if isinstance(self.target, Layout) else nullcontext():
-            made, tally = self._make(workspace, groups)
-            said = self._say(modelfile)
-            diff_ids = [one.diff_id for one in made]
-            config = self._store_bytes(modelconfig.to_bytes(said, diff_ids), CONFIG_TYPE, tally)
-            layers, unlisted = within_bounds([one.layer for one in made])
+            made, unlisted, tally = self._make(workspace, groups, base)
+            said = self._say(modelfile, base)
+            config = self._store_bytes(modelconfig.to_bytes(said, made.diff_ids), CONFIG_TYPE, tally)
             if unlisted:
                 warnings.append(_UNLISTED.format(unlisted))
             annotations = modelconfig.oci_annotations(said) | _modelfile_annotation(modelfile, warnings)
             annotations |= modelfile.annotations()
-            manifest = Manifest(OCI_MANIFEST, config, tuple(layers), ARTIFACT_TYPE, annotations=annotations)
+            if base:
+                annotations |= base.parent.to_annotations()
+            manifest = Manifest(OCI_MANIFEST, config, made.layers, ARTIFACT_TYPE, annotations=annotations)
             content = self._store_bytes(manifest.to_bytes(), OCI_MANIFEST, None)
             for reference in references:
                 self.target.tag(content, reference)
-        return Built(content, manifest, tally, tuple(warnings))
+        return Built(content, manifest, tally, tuple(warnings), len(made.inherited))
 
-    def _make(self, workspace: Workspace, groups: Sequence[Group]) -> tuple[list[Made], Tally]:
-        """Store the layers, the largest first; return them in the order given."""
+    def _make(self, workspace: Workspace, groups: Sequence[Group], base: Base | None) -> tuple[Derived, int, Tally]:
+        """Store the layers, the largest first; return them in their order, and how many lost their list of files."""
         tally = Tally()
         order = sorted(range(len(groups)), key=lambda at: -groups[at].size)
         with LayerMaker(workspace, self.target, self.stamp, self.cache, self.spool) as maker:
@@ -135,9 +146,21 @@ class Builder:
                 return maker.make(one.kind, files, self.form, meter), meter.resumed
 
             done = dict(zip(order, run_all(order, make, self.concurrency), strict=True))
-        for made, resumed in done.values():
-            tally.add(made.layer.digest, made.layer.size, made.outcome, resumed)
-        return [done[at][0] for at in range(len(groups))], tally
+            made = [done[at][0] for at in range(len(groups))]
+            bounded, unlisted = within_bounds([one.layer for one in made])
+            own = [replace(one, layer=layer) for one, layer in zip(made, bounded, strict=True)]
+            if base is None:
+                derived = Derived(tuple(bounded), tuple(one.diff_id for one in own), ())
+            else:
+                paths = {chosen.file.path for one in groups for chosen in one.files}
+                derived = derive(base, own, paths, maker, self.progress)
+        for one, resumed in done.values():
+            tally.add(one.layer.digest, one.layer.size, one.outcome, resumed)
+        if base and isinstance(self.target, Layout):
+            base.keep(self.target)
+        elif base:
+            tally.update(bring(derived.inherited, base, self.target, self.progress, self.concurrency))
+        return derived, unlisted, tally
 
     def _store_bytes(self, data: bytes, media_type: str, tally: Tally | None) -> Descriptor:
         """Store a config or a manifest that was made here."""
@@ -149,7 +172,7 @@ class Builder:
         artifact_type = ARTIFACT_TYPE if media_type == OCI_MANIFEST else None
         return Descriptor(media_type, bare.digest, bare.size, artifact_type=artifact_type)
 
-    def _say(self, modelfile: Modelfile) -> dict[str, Any]:
+    def _say(self, modelfile: Modelfile, base: Base | None) -> dict[str, Any]:
         """Return what the config says of the model."""
         said = modelconfig.from_modelfile(modelfile)
         found, given = self.provenance.git, self.provenance
@@ -164,7 +187,7 @@ class Builder:
         said["descriptor"] = {key: value for key, value in descriptor.items() if value is not None}
         if given.reasoning:
             said["config"]["capabilities"] = said["config"].get("capabilities", {}) | {"reasoning": True}
-        return said
+        return base.under(said) if base else said
 
 
 def _label(files: Group) -> str:

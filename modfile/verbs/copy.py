@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ContentError
+from ..lineage import naming_bases
 from ..manifest import MAX_MANIFEST, children, is_manifest
 from ..modelpack import path_of
 from ..progress import SILENT, Outcome, Progress
@@ -85,9 +86,11 @@ def copy(
     Raises:
         ContentError: a manifest is not one, or indexes are nested too deeply.
         VerificationError: the source's bytes are not what a digest says.
+        NotFoundError: the source lacks something; the message names the base that it is of, if it is of one.
     """
     copying = _Copying(source, target, progress, concurrency)
-    copying.bring(root, _MAX_DEPTH)
+    with naming_bases(root, source):
+        copying.bring(root, _MAX_DEPTH)
     return copying.tally
 
 

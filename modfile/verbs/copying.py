@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ..artifact import Artifact, Referrer, name_beside
 from ..errors import NotFoundError, UsageError
+from ..lineage import naming_bases
 from ..manifest import MAX_MANIFEST, is_manifest
 from ..ociarchive import ArchiveStream, ArchiveWriter, TarPlan
 from ..progress import SILENT, Outcome, Progress
@@ -18,7 +20,7 @@ from .copy import Tally, copy, label
 from .referrers import find_attached, find_referrers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from contextlib import AbstractContextManager
     from pathlib import Path
     from threading import Event
@@ -144,7 +146,7 @@ def save_artifacts(
     """
     tally = Tally()
     contents, plan = _planned(shipments, source)
-    with ArchiveWriter.to_file(path, plan, note) as writer:
+    with _naming_bases(shipments, source), ArchiveWriter.to_file(path, plan, note) as writer:
 
         def bring(content: Descriptor, stop: Event) -> tuple[Outcome, int]:
             meter = StoppableMeter(progress.start(label(content), content.size), stop)
@@ -176,13 +178,14 @@ def stream_artifacts(
     _, plan = _planned(shipments, source)
     stream = ArchiveStream(output, plan)
     stream.begin()
-    for slot in plan.slots:
-        content = slot.content
-        meter = progress.start(label(content), content.size)
-        outcome = stream.put(slot, source, meter)
-        meter.finish(outcome)
-        if not is_manifest(content.media_type):
-            tally.add(content.digest, content.size, outcome)
+    with _naming_bases(shipments, source):
+        for slot in plan.slots:
+            content = slot.content
+            meter = progress.start(label(content), content.size)
+            outcome = stream.put(slot, source, meter)
+            meter.finish(outcome)
+            if not is_manifest(content.media_type):
+                tally.add(content.digest, content.size, outcome)
     stream.end()
     return tally
 
@@ -201,16 +204,24 @@ class Gathered(Nameless):
             for digest in closure((root for shipment in shipments for root in shipment.roots), source):
                 self._of.setdefault(digest, source)
 
+    def source_of(self, content: Descriptor) -> Source:
+        """Return where content of a shipment is read.
+
+        Raises:
+            NotFoundError: it belongs to none of the shipments.
+        """
+        source = self._of.get(content.digest)
+        if source is None:
+            raise NotFoundError(f"{content.digest} is not here")
+        return source
+
     def open(self, content: Descriptor, start: int = 0) -> AbstractContextManager[Reader]:
         """Open content at byte `start`.
 
         Raises:
             NotFoundError: it belongs to none of the shipments, or its source lacks it.
         """
-        source = self._of.get(content.digest)
-        if source is None:
-            raise NotFoundError(f"{content.digest} is not here")
-        return source.open(content, start)
+        return self.source_of(content).open(content, start)
 
 
 def survey(shipments: Iterable[Shipment], source: Source, store: Store | None) -> tuple[Piece, ...]:
@@ -239,6 +250,15 @@ def check_names(shipments: Iterable[Shipment]) -> None:
             raise UsageError(
                 f"both {other.content.digest} and {artifact.content.digest} would be called {artifact.name!r}"
             )
+
+
+@contextmanager
+def _naming_bases(shipments: Sequence[Shipment], source: Source) -> Iterator[None]:
+    with ExitStack() as stack:
+        for root in (root for shipment in shipments for root in shipment.roots):
+            place = source.source_of(root) if isinstance(source, Gathered) else source
+            stack.enter_context(naming_bases(root, place))
+        yield
 
 
 def _planned(shipments: Sequence[Shipment], source: Source) -> tuple[list[Descriptor], TarPlan]:

@@ -10,6 +10,7 @@ from ..content import Descriptor
 from ..destination import Destination
 from ..errors import ContentError
 from ..foreign import packaging_of
+from ..lineage import naming_bases
 from ..listing import listing_of
 from ..manifest import INDEX_TYPES, MAX_MANIFEST, Manifest
 from ..modelpack import MAX_CONFIG
@@ -86,7 +87,8 @@ def extract(
     if plan.note:
         note(plan.note)
     chosen = choice.of(plan, str(reference)) if not plan.unlisted else plan.files
-    with Destination(directory, backoff or Backoff(), cache, overwrite=overwrite, note=note) as destination:
+    whole = Destination(directory, backoff or Backoff(), cache, overwrite=overwrite, note=note)
+    with naming_bases(root, source), whole as destination:
         work = _Extraction(source, destination, progress, concurrency)
         if plan.unlisted:
             plan.add(work.unpack([layer for layer in plan.unlisted if choice.may_be_in(layer)]))

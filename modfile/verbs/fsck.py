@@ -91,6 +91,8 @@ class Report:
         orphan_bytes: how many bytes those have.
         live_partials: content that somebody is bringing.
         dead_partials: content that nobody is bringing any more.
+        lacking: layers of bases that are not here, and that only artifacts built on those bases lead to.
+        lacking_bytes: how many bytes those have.
         set_aside: what earlier repairs moved out of the way, and is still there.
     """
 
@@ -103,6 +105,8 @@ class Report:
     live_partials: int = 0
     dead_partials: int = 0
     set_aside: tuple[Path, ...] = ()
+    lacking: tuple[Digest, ...] = ()
+    lacking_bytes: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """Return the report under stable keys."""
@@ -114,6 +118,7 @@ class Report:
             "Orphans": {"Bytes": self.orphan_bytes, "Digests": [str(digest) for digest in self.orphans]},
             "Partials": {"Live": self.live_partials, "Dead": self.dead_partials},
             "SetAside": [str(path) for path in self.set_aside],
+            "NotFetched": {"Bytes": self.lacking_bytes, "Digests": [str(digest) for digest in self.lacking]},
         }
 
 
@@ -138,6 +143,11 @@ def fsck(layout: Layout, *, progress: Progress = SILENT, concurrency: int = CONC
     partials = [_is_live(path) for path, _ in layout.partials()]
     present = {digest: found for digest, found in check.conditions.items() if found.fault is not Fault.MISSING}
     unneeded = sorted(present.keys() - check.reachable.needs.keys()) if check.entries is not None else []
+    lacking = {
+        digest: need
+        for digest, need in sorted(check.reachable.needs.items(), key=lambda item: item[0])
+        if not need.is_required and digest not in present
+    }
     orphans = [digest for digest in unneeded if layout.is_unchanged(digest, present[digest])]
     return Report(
         findings=tuple(findings),
@@ -149,6 +159,8 @@ def fsck(layout: Layout, *, progress: Progress = SILENT, concurrency: int = CONC
         live_partials=sum(partials),
         dead_partials=len(partials) - sum(partials),
         set_aside=tuple(path for _, path, _ in layout.damaged()),
+        lacking=tuple(lacking),
+        lacking_bytes=sum(need.contents[0].size for need in lacking.values()),
     )
 
 
@@ -161,6 +173,8 @@ def findings_of(digest: Digest, found: Condition, need: Need | None) -> Iterator
     if found.fault is Fault.DAMAGED and differs:
         detail = f"it has {found.size:,} bytes, not {said}"
         yield Finding(Wrong.WRONG_SIZE, str(digest), detail, names, digest)
+    elif found.fault is Fault.MISSING and need and not need.is_required:
+        pass  # it is of a base that was never brought here whole
     elif found.fault is Fault.MISSING and all(content.media_type in NON_DISTRIBUTABLE for content in contents):
         pass  # it may be where its `urls` say, or nothing leads to it
     elif found.fault:

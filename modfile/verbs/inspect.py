@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from .. import modelconfig
 from ..errors import ContentError
 from ..foreign import facts_of, layers_of
+from ..lineage import Parent
 from ..listing import listing_of
 from ..manifest import INDEX_TYPES, MAX_MANIFEST, Manifest
 from ..modelpack import MAX_CONFIG, path_of
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
 def inspect(reference: Reference, source: Source) -> dict[str, Any]:
     """Say what an artifact is, under modctl's keys; `Id` is the digest of the config.
 
-    A layer that lists the files in it has them under `Files`. Other programs' artifacts are told in the same words.
+    A layer that lists the files in it has them under `Files`; what the artifact says that it is built on is under
+    `Base`. Other programs' artifacts are told in the same words.
 
     Raises:
         NotFoundError: the source has nothing of that name.
@@ -32,6 +34,8 @@ def inspect(reference: Reference, source: Source) -> dict[str, Any]:
     data = read(source, manifest.config, MAX_CONFIG)
     said = facts_of(manifest, data)
     descriptor, config = said["descriptor"], said["config"]
+    parent = Parent.of(manifest)
+    base = {"Base": {"Name": str(parent.name or ""), "Digest": str(parent.digest)}} if parent else {}
     return {
         "Id": str(manifest.config.digest),
         "Digest": str(root.digest),
@@ -43,6 +47,7 @@ def inspect(reference: Reference, source: Source) -> dict[str, Any]:
         "ParamSize": config.get("paramSize", ""),
         "Precision": config.get("precision", ""),
         "Quantization": config.get("quantization", ""),
+        **base,
         "Layers": _layers(manifest, data),
     }
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ..errors import ContentError, ModfileError, StoreError
+from ..lineage import ancestors, find_manifest
 from ..manifest import INDEX_TYPES, MAX_MANIFEST, children, is_manifest, subject_of
 from ..progress import SILENT
 from ..store import read
@@ -56,7 +57,8 @@ def prune(
     """Remove untagged manifests, if asked, and then every blob that nothing of the index leads to.
 
     Waits until no other command is writing to the store, and holds off those that come. A manifest whose subject
-    stays (a referrer: a signature, say) stays as well. Content that is being brought is never touched. What a repair
+    stays (a referrer: a signature, say) stays as well, and so do manifest and config of what an artifact that stays is
+    built on. Content that is being brought is never touched. What a repair
     had set aside goes once its blob is whole again, or nothing needs it. Blobs that `spared` tells stay in any case,
     and manifests with what they lead to; it is asked once nobody is writing any more.
 
@@ -184,6 +186,17 @@ def _mark(layout: Layout, content: Descriptor, needed: set[Digest], name: str) -
             pending += found
         else:
             needed.update(leaf.digest for leaf in found)
+            needed |= _lineage(layout, content)
+
+
+def _lineage(layout: Layout, content: Descriptor) -> set[Digest]:
+    """Return the digests of the manifests and configs here of what an artifact is built on, and no layer's."""
+    found = find_manifest(layout, content.digest)
+    needed: set[Digest] = set()
+    for parent, manifest in ancestors(found[1], layout) if found else ():
+        if manifest:
+            needed |= {parent.digest, manifest.config.digest}
+    return needed
 
 
 def _unreadable(name: str, error: ModfileError) -> StoreError:

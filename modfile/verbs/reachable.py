@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from ..errors import ContentError, InvalidReferenceError, ModfileError
+from ..lineage import ancestors, find_manifest
 from ..manifest import INDEX_TYPES, MAX_MANIFEST, children, is_manifest
 from ..reference import Reference
 from ..store import read
@@ -14,8 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from ..content import Descriptor, Digest
-    from ..layout import Entry
-    from ..store import Source
+    from ..layout import Entry, Layout
 
 _MAX_DEPTH = 4
 
@@ -28,14 +28,19 @@ class Need:
         contents: what it is said to be: one descriptor, unless its size or its kind is told in several ways.
         names: of the entries that lead to it: the full reference, or `repository@digest` for one without a tag.
         origins: the repositories of those entries, as references without a tag; the hostless ones are not among them.
+            Those of the bases that it is a layer of come after them.
+        is_required: whether it has to be here: not a base's layer that only artifacts built on that base lead to, and
+            neither is what is kept of a base.
     """
 
     contents: list[Descriptor] = field(default_factory=list)
     names: dict[str, None] = field(default_factory=dict)
     origins: dict[str, Reference] = field(default_factory=dict)
+    is_required: bool = False
 
-    def add(self, content: Descriptor, name: str, origin: Reference | None) -> None:
+    def add(self, content: Descriptor, name: str, origin: Reference | None, *, required: bool = True) -> None:
         """Count in that an entry leads to it."""
+        self.is_required |= required
         if not any(_is_said_alike(content, other) for other in self.contents):
             self.contents.append(content)
         self.names[name] = None
@@ -51,12 +56,12 @@ class Reachable:
     malformed: dict[Digest, str] = field(default_factory=dict)
 
 
-def reach(source: Source, entries: Iterable[Entry]) -> Reachable:
+def reach(layout: Layout, entries: Iterable[Entry]) -> Reachable:
     """Follow entries of an index, through manifests and nested indexes.
 
     A manifest that is not there, or not what its digest says, leads nowhere.
     """
-    walk = _Walk(source)
+    walk = _Walk(layout)
     for entry in entries:
         walk.follow(entry)
     return walk.found
@@ -86,9 +91,9 @@ def _is_said_alike(one: Descriptor, other: Descriptor) -> bool:
 class _Walk:
     """Reads each manifest once, however many entries lead to it."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, layout: Layout) -> None:
         self.found = Reachable()
-        self._source = source
+        self._layout = layout
         self._read: dict[tuple[Digest, str, int], tuple[Descriptor, ...]] = {}
 
     def follow(self, entry: Entry) -> None:
@@ -102,12 +107,35 @@ class _Walk:
                 continue
             seen.add(key)
             self.found.needs.setdefault(content.digest, Need()).add(content, name, origin)
+            inherited = self._bases(content, name)
             # What an index names is a manifest, or nobody knows what it leads to; what a manifest names is a blob.
             for child in self._children(content, depth):
                 if content.media_type in INDEX_TYPES:
                     pending.append((child, depth + 1))
                 else:
-                    self.found.needs.setdefault(child.digest, Need()).add(child, name, origin)
+                    need = self.found.needs.setdefault(child.digest, Need())
+                    need.add(child, name, origin, required=child.digest not in inherited)
+                    for base in inherited.get(child.digest, ()):
+                        need.origins.setdefault(base.name, base)
+
+    def _bases(self, content: Descriptor, name: str) -> dict[Digest, list[Reference]]:
+        """Return the layers of what an artifact is built on, as far as manifests are here, and where those are.
+
+        What is kept of the bases themselves is counted in as what the entry leads to.
+        """
+        layers: dict[Digest, list[Reference]] = {}
+        found = None if content.media_type in INDEX_TYPES else find_manifest(self._layout, content.digest)
+        for parent, manifest in ancestors(found[1], self._layout) if found else ():
+            if manifest is None:
+                break
+            kept = find_manifest(self._layout, parent.digest)
+            for one in (kept[0] if kept else None, manifest.config):
+                if one is not None and self._layout.size_of(one.digest):
+                    need = self.found.needs.setdefault(one.digest, Need())
+                    need.add(one, name, parent.reference, required=False)
+            for layer in manifest.layers:
+                layers.setdefault(layer.digest, []).extend([parent.reference] if parent.reference else [])
+        return layers
 
     def _children(self, content: Descriptor, depth: int) -> tuple[Descriptor, ...]:
         key = (content.digest, content.media_type, content.size)
@@ -126,4 +154,4 @@ class _Walk:
             raise ContentError(f"what {content.media_type} leads to is not known")
         if depth > _MAX_DEPTH:
             raise ContentError(f"indexes are nested more than {_MAX_DEPTH} deep")
-        return children(content.media_type, read(self._source, content, MAX_MANIFEST))
+        return children(content.media_type, read(self._layout, content, MAX_MANIFEST))

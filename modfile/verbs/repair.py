@@ -192,7 +192,7 @@ class _Repair:
     def _new_findings(self, digest: Digest, need: Need) -> Iterator[Finding]:
         if digest in self._done or digest in self._failed:
             yield from findings_of(digest, Condition(Fault.MISSING, "it is not in the store"), need)
-        elif self.readable:
+        elif self.readable and (need.is_required or self._layout.size_of(digest)):
             yield from findings_of(digest, Condition(None, size=self._layout.size_of(digest)), need)
         if digest in self._reachable.malformed:
             names = tuple(sorted(need.names))
@@ -234,6 +234,7 @@ class _Repair:
             digest: need
             for digest, need in self._reachable.needs.items()
             if digest not in here and digest not in self._failed and digest not in self._fetched
+            if need.is_required or digest in self._aside
         }
 
     def _bring(self, item: tuple[Digest, Need], stop: Event) -> tuple[str | None, str]:

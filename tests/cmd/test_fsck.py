@@ -195,7 +195,7 @@ def test_a_damaged_index_is_one_problem_beside_the_others(modfile, model, tmp_pa
 
 def test_the_json_has_stable_keys(modfile, model, tmp_path):
     modfile("build", "-t", LOCAL)
-    keys = ["References", "Blobs", "Bytes", "Problems", "Orphans", "Partials", "SetAside"]
+    keys = ["References", "Blobs", "Bytes", "Problems", "Orphans", "Partials", "SetAside", "NotFetched"]
     assert list(json.loads(modfile("fsck", "--json").stdout)) == keys
     blobs(tmp_path)[0].unlink()
     problem = ["Problem", "Subject", "Digest", "Detail", "References"]

@@ -55,7 +55,9 @@ def test_the_faults_were_as_many_as_is_said_and_of_every_kind(total):
         pytest.skip("the shards were not chosen")
     assert total.faults.total() == SEEDS * FAULTS_PER_SEED == 250, str(total)
     assert set(total.faults) == set(Kind), str(total)
-    assert set(total.failures) <= {"RegistryError", "ConnectionLostError", "VerificationError", "ContentError"}, str(total)
+    assert set(total.failures) <= {"RegistryError", "ConnectionLostError", "VerificationError", "ContentError"}, str(
+        total
+    )
     assert total.failures.total() < total.runs / 2, str(total)
 
 

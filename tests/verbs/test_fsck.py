@@ -801,7 +801,8 @@ def test_the_report_is_json_with_stable_keys(layout):
     bad = layer_of(layout, artifact(layout, "one", V1))
     flip(layout.blob_path(bad.digest))
     report = fsck(layout)
-    assert list(report.to_json()) == ["References", "Blobs", "Bytes", "Problems", "Orphans", "Partials", "SetAside"]
+    keys = ["References", "Blobs", "Bytes", "Problems", "Orphans", "Partials", "SetAside", "NotFetched"]
+    assert list(report.to_json()) == keys
     (problem,) = report.to_json()["Problems"]
     assert problem == {
         "Problem": "damaged",
