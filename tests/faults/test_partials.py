@@ -83,7 +83,11 @@ def test_content_that_cannot_even_be_read_is_begun_anew(unprivileged):
     assert layout.blob_path(CONTENT.digest).read_bytes() == DATA
 
 
-@pytest.mark.parametrize("left", [b"", DATA[:1], DATA[: 1 << 20], DATA[:-1], DATA, DATA + b"x", b"wrong" + DATA[5:]])
+@pytest.mark.parametrize(
+    "left",
+    [b"", DATA[:1], DATA[: 1 << 20], DATA[:-1], DATA, DATA + b"x", b"wrong" + DATA[5:]],
+    ids=["nothing", "one byte", "a part", "all but a byte", "all", "more", "something else"],
+)
 def test_whatever_was_left_the_content_is_right_in_the_end(tmp_path, left):
     layout = Layout(tmp_path / "store", Backoff(sleep=lambda seconds: None))
     killed_before_its_name(layout).chmod(0o600)
