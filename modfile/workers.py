@@ -23,6 +23,9 @@ CONCURRENCY = 5
 # Seconds that other work has to come to its next block and clean up.
 _PATIENCE = 5.0
 _PATIENCE_AFTER_INTERRUPT = 0.5
+# A signal that comes just before a thread begins to wait for a lock does not wake it;
+# it is seen when the wait ends.
+_LOOKING_UP = 1.0
 
 
 class CancelledError(ModfileError):
@@ -84,7 +87,8 @@ def run_all(items: Iterable[T], work: Callable[[T, Event], R], concurrency: int 
     try:
         for item in items:
             futures.append(executor.submit(work, item, stop))  # one by one: an interrupt finds those submitted
-        wait(futures, return_when=FIRST_EXCEPTION)
+        while not _over(futures):
+            pass
         patience = _PATIENCE
         _raise_first(futures)
         return [future.result() for future in futures]
@@ -92,6 +96,12 @@ def run_all(items: Iterable[T], work: Callable[[T, Event], R], concurrency: int 
         stop.set()
         executor.shutdown(wait=False, cancel_futures=True)
         wait([future for future in futures if not future.cancelled()], patience)
+
+
+def _over(futures: list[Future[R]]) -> bool:
+    """Wait a while; tell whether all is done, or something failed."""
+    done, left = wait(futures, _LOOKING_UP, FIRST_EXCEPTION)
+    return not left or any(not future.cancelled() and future.exception() for future in done)
 
 
 def _raise_first(futures: list[Future[R]]) -> None:

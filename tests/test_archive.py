@@ -257,8 +257,9 @@ def test_the_limit_is_the_whole_archives():
 
 
 def test_the_overhead_is_enough_for_one_file_as_any_tool_packs_it():
-    name = "d/" * 500 + "n" * 200
-    directories = b"".join(tars.long_name(b"d/" * n) + tars.directory(b"d") for n in range(1, 500))
+    step, depth = "d" * 14 + "/", 255  # as deep and as long as paths may be
+    name = step * depth + "n" * 255
+    directories = b"".join(tars.long_name(step.encode() * n) + tars.directory(b"d") for n in range(1, depth + 1))
     data = directories + tars.by_tarfile([(name, b"1", 0o644, 0.5)]) + bytes(100_000)
     assert [member.path for member, _ in contents(data, limit=1 + OVERHEAD)] == [name]
 

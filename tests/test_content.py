@@ -1,7 +1,8 @@
 import pytest
 
+from modfile import errors
 from modfile.content import MAX_SIZE, Descriptor, Digest
-from modfile.errors import ContentError, InvalidReferenceError, ModfileError
+from modfile.errors import ContentError, InvalidReferenceError
 from modfile.reference import Reference
 
 HEX = "0123456789abcdef" * 4
@@ -162,12 +163,8 @@ def test_upper_case_is_told_to_be_the_fault():
 
 
 def test_exit_codes_are_those_documented():
-    codes = {}
-    pending = [ModfileError]
-    while pending:
-        error = pending.pop()
-        pending += error.__subclasses__()
-        codes[error.__name__] = error.exit_code
+    classes = [one for one in vars(errors).values() if isinstance(one, type) and issubclass(one, errors.ModfileError)]
+    codes = {one.__name__: one.exit_code for one in classes}
     assert {name: code for name, code in codes.items() if code != 1} == {
         "UsageError": 2,
         "InvalidReferenceError": 2,

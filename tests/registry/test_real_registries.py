@@ -111,7 +111,11 @@ def test_a_deleted_manifest_is_gone_with_its_tags(registry, source):
     repo.delete(reference(repo).at(manifest.digest))
     fresh = repository(registry.host, "manifests/deleted")
     assert not fresh.exists(manifest)
-    assert fresh.tags() == []
+    try:
+        tags = fresh.tags()
+    except NotFoundError:  # some know no repository that holds nothing
+        tags = ()
+    assert list(tags) == []
 
 
 def test_wrong_bytes_are_never_given_to_the_registry(registry, source):
