@@ -1,7 +1,7 @@
 """What a file's name tells: which kind of file it is, and whether `generate` lists it at all.
 
-The patterns are those of modctl (`pkg/modelfile/constants.go`), so that both sort a directory alike; they are matched
-with the file's name, without its directory and without regard to case.
+The patterns are those of modctl (`pkg/modelfile/constants.go`), so that both sort a directory alike, and those of MLflow's
+own files; they are matched with the file's name, without its directory and without regard to case.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _CONFIG = _Names(
     extensions="json jsonl json5 jsonc yaml yml toml ini config cfg conf properties props prop xml xsd rng "
     "modelcard meta tiktoken hparams params hyperparams wandb mlflow tensorboard",
     patterns="*tokenizer.model* spiece.model tiktoken.model sentencepiece*.model sentencepiece*.vocab vocab.txt "
-    "merges.txt added_tokens.txt chat_template.jinja config.json.*",
+    "merges.txt added_tokens.txt chat_template.jinja config.json.* mlmodel",
 )
 _MODEL = _Names(
     extensions="safetensors bin pt pth mar pte pt2 ptl "  # Hugging Face, PyTorch
@@ -44,7 +44,7 @@ _MODEL = _Names(
     "gguf ggml ggmf ggjt q4_0 q4_1 q5_0 q5_1 q8_0 f16 f32 llamafile "
     "ckpt checkpoint dist_ckpt tensor weights state embedding vocab "
     "onnx ot engine trt mlmodel coreml mil caffemodel prototxt dlc circle nb "  # other runtimes
-    "msgpack model pkl pickle joblib npy npz nc mleap surml arrow parquet ftz ark db",
+    "msgpack model pkl pickle joblib npy npz nc mleap surml arrow parquet ftz ark db skops",
     patterns="*.bin.* *.gguf.* *.llamafile.* *.data-* *.onnx_data* tensor[0-9]*_[0-9]*",
 )
 _CODE = _Names(

@@ -72,7 +72,7 @@ class Place:
 
     def __str__(self) -> str:
         if self.path is None:
-            return self.name
+            return self.name or self.transport.value
         return f"{self.transport.value}{self.path}" + (f":{self.name}" if self.name else "")
 
 

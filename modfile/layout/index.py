@@ -42,9 +42,15 @@ class Index:
     """The index in memory, to be changed and written again."""
 
     def __init__(self, value: dict[str, Any]) -> None:
+        """Take what the file says.
+
+        Raises:
+            ContentError: an entry is no descriptor.
+        """
         self._value = value
-        self._manifests: list[dict[str, Any]] = value["manifests"]
-        self._before = tuple(self._manifests)
+        # Read once: a store of thousands of tags is asked about all of them several times in one change.
+        self._lines: list[tuple[dict[str, Any], Entry]] = [(item, _entry(item)) for item in value["manifests"]]
+        self._before = tuple(self._lines)
 
     @classmethod
     def empty(cls) -> Index:
@@ -62,18 +68,16 @@ class Index:
             value = strictjson.parse_object(data, "it")
             if not isinstance(value.get("manifests"), list):
                 raise ContentError("its manifests are not a list")
-            for item in value["manifests"]:
-                Descriptor.parse(item)
+            return cls(value)
         except ContentError as error:
             raise StoreError(f"{filename} is damaged ({error}); the blobs beside it are untouched") from None
-        return cls(value)
 
     def to_bytes(self) -> bytes:
         """Write the index."""
-        return strictjson.dump(self._value)
+        return strictjson.dump(self._value | {"manifests": [item for item, _ in self._lines]})
 
     def __iter__(self) -> Iterator[Entry]:
-        return (_entry(item) for item in self._manifests)
+        return (entry for _, entry in self._lines)
 
     def find(self, reference: Reference) -> Descriptor | None:
         """Return what the reference points at; a digest counts for more than a tag beside it."""
@@ -124,13 +128,14 @@ class Index:
 
     def undo(self) -> None:
         """Go back to what was read."""
-        self._manifests[:] = self._before
+        self._lines[:] = self._before
 
     def _append(self, content: Descriptor, annotations: dict[str, str]) -> None:
-        self._manifests.append(replace(content, annotations=annotations).to_json())
+        item = replace(content, annotations=annotations).to_json()
+        self._lines.append((item, _entry(item)))
 
     def _remove(self, unwanted: Callable[[Entry], bool]) -> None:
-        self._manifests[:] = [item for item in self._manifests if not unwanted(_entry(item))]
+        self._lines[:] = [line for line in self._lines if not unwanted(line[1])]
 
 
 def _is_of(entry: Entry, repository: str, digest: Digest) -> bool:

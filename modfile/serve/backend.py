@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from .catalog import Catalog
     from .uploads import Uploads
 
-_NUMBER = re.compile(r"[0-9]{1,9}")
+_NUMBER = re.compile(r"[0-9]{1,19}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,15 +75,7 @@ def repository_of(request: Request) -> str:
     Raises:
         Refusal: it is not.
     """
-    return repository_name(request.path_params["name"])
-
-
-def repository_name(text: str) -> str:
-    """Return the text if it is the name of a repository.
-
-    Raises:
-        Refusal: it is not.
-    """
+    text: str = request.path_params["name"]
     try:
         check_repository(text)
     except InvalidReferenceError:

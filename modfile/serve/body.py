@@ -49,7 +49,7 @@ class Body:
         self._abandoned = False
 
     def abandon(self) -> None:
-        """Wait for no more of it: whoever reads it is told that the client is gone."""
+        """Wait for no more of it: whoever reads it is told that somebody else goes on."""
         self._abandoned = True
         if self._waiting:
             self._waiting.reschedule(asyncio.get_running_loop().time())
@@ -59,7 +59,7 @@ class Body:
 
         Raises:
             GoneError: the client went away before the end.
-            Refusal: the client is too slow (408).
+            Refusal: the client is too slow (408), or it was abandoned (409).
         """
         clock = asyncio.get_running_loop().time
         left, came, more = self._patience, 0, True
@@ -69,9 +69,10 @@ class Body:
                 async with asyncio.timeout(0 if self._abandoned else left) as self._waiting:
                     message = await self._receive()
             except TimeoutError:
-                if self._abandoned:
-                    raise GoneError from None
                 close = {"Connection": "close"}
+                if self._abandoned:  # nobody is there any more, or two went on at once
+                    problem = "a later request goes on with this upload"
+                    raise Refusal(Code.BLOB_UPLOAD_INVALID, problem, status=409, headers=close) from None
                 raise Refusal(
                     Code.BLOB_UPLOAD_INVALID, "the body comes too slowly", status=408, headers=close
                 ) from None

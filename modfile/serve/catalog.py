@@ -10,11 +10,12 @@ again; its bytes go when `prune` finds that nothing needs them.
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ..content import Descriptor, Digest
-from ..errors import InvalidReferenceError, NotFoundError
+from ..errors import InvalidReferenceError, NotFoundError, StoreError
 from ..manifest import INDEX_TYPES
 from ..store import InMemory
 from .admission import Admission
@@ -25,9 +26,10 @@ from .refusals import refusing
 from .visibility import Visibility
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from ..layout import Layout
+    from ..layout.index import Index
     from .links import Links
 
 BLOB = "application/octet-stream"
@@ -88,8 +90,10 @@ class Catalog:
             raise NotFoundError(f"there is no repository {repository}")
         return tuple(sorted(listed.tags))
 
-    def resolve(self, repository: str, name: str, mirror_of: str | None = None) -> Descriptor:
+    def resolve(self, repository: str, name: str, mirror_of: str | None = None, *, refresh: bool = False) -> Descriptor:
         """Return the manifest of a tag or a digest.
+
+        With `refresh` one that is asked for by its digest is spared by `prune` as a blob is: an index may follow.
 
         Raises:
             ContentError: what has a colon is no digest.
@@ -102,7 +106,8 @@ class Catalog:
             check_tag(name)
             digests = [seen.listed.tags[name].digest] if name in seen.listed.tags else []
         found = next(iter(seen.manifests(digests).values()), None)
-        if found is None:
+        refresh = refresh and mirror_of is None and ":" in name
+        if found is None or (refresh and not self._spare(repository, found.digest, found.size)):
             raise NotFoundError(f"there is no manifest {name} in the repository {repository}")
         return found
 
@@ -118,12 +123,8 @@ class Catalog:
             NotFoundError: the blob is not visible there, or not whole.
         """
         size = self._seen(repository, mirror_of).blobs([digest]).get(digest)
-        if size is None or (
-            refresh
-            and mirror_of is None
-            and not self._links.is_fresh(repository, digest, _RECENT)
-            and not self._link(repository, digest, size)
-        ):
+        refresh = refresh and mirror_of is None
+        if size is None or (refresh and not self._spare(repository, digest, size)):
             raise NotFoundError(f"there is no blob {digest} in the repository {repository}")
         return Descriptor(BLOB, digest, size)
 
@@ -223,7 +224,7 @@ class Catalog:
         check_tag(tag)
         references = [replace(place, tag=tag) for place in self._names.places(repository)]
         if tag in self._seen(repository).listed.tags:
-            with self._layout.changing() as index:
+            with self._changing() as index:
                 there = [reference for reference in references if index.find(reference)]
                 for reference in there:
                     index.untag(reference)
@@ -241,9 +242,10 @@ class Catalog:
         if digest not in seen.listed.manifests and digest not in seen.manifests([digest]):
             raise NotFoundError(f"there is no manifest {digest} in the repository {repository}")
         if parents := seen.indexes_with(digest):
-            self._links.hide(repository, digest, parents)
+            with refusing(f"manifest {digest}"):
+                self._links.hide(repository, digest, parents)
         if digest in seen.listed.manifests:
-            with self._layout.changing() as index:
+            with self._changing() as index:
                 for place in self._names.places(repository):
                     index.remove(place.at(digest))
         self._links.remove(repository, digest)
@@ -258,7 +260,8 @@ class Catalog:
         if digest not in seen.blobs([digest]):
             raise NotFoundError(f"there is no blob {digest} in the repository {repository}")
         if parents := seen.manifests_with(digest):
-            self._links.hide(repository, digest, parents)
+            with refusing(f"blob {digest}"):
+                self._links.hide(repository, digest, parents)
         self._links.remove(repository, digest)
 
     def expire(self) -> None:
@@ -271,10 +274,28 @@ class Catalog:
                 for digest in (digest for digest, parents in hidden.items() if not parents & there):
                     self._links.reveal(repository, digest)
 
+    @contextmanager
+    def _changing(self) -> Iterator[Index]:
+        """Hand out the store's index to be changed, telling a full disk from other trouble."""
+        with refusing("the index"), self._layout.changing() as index:
+            yield index
+
     def _seen(self, repository: str, mirror_of: str | None = None) -> Visibility:
         listed = self._listing.of(self._names.places(repository, mirror_of)) or Listed()
         links = None if mirror_of else self._links
         return Visibility(self._layout, self._manifests, links, repository, listed)
+
+    def _spare(self, repository: str, digest: Digest, size: int) -> bool:
+        """Have `prune` spare what is visible; tell whether it is still there.
+
+        Where nothing can be written, on a full disk for one, reading goes on: nobody could push what needs it either.
+        """
+        if self._links.is_fresh(repository, digest, _RECENT):
+            return True
+        try:
+            return self._link(repository, digest, size)
+        except StoreError:
+            return self._layout.exists(Descriptor(BLOB, digest, size))
 
     def _link(self, repository: str, digest: Digest, size: int) -> bool:
         """Link a blob, unless `prune` took it meanwhile; tell whether it is there."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from .answers import JSON, Code, error_body
+from .body import GoneError
 from .sendfile import EXTENSION, FileSender
 
 if TYPE_CHECKING:
@@ -203,6 +204,8 @@ class Connection(HttpToolsProtocol):
         self._wait_for_taking()
         try:
             await sender.send(file, offset, offset + count, progressed)
+        except (ConnectionError, TimeoutError):  # of the socket, before the event loop learns of it
+            raise GoneError from None
         finally:
             self._sender = self._write_deadline = None
             sender.close()

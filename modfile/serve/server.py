@@ -18,6 +18,7 @@ import uvicorn
 
 from ..errors import UsageError
 from .connection import Bounds, Connection
+from .handshakes import Handshakes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -89,7 +90,9 @@ def listen(wanted: Sequence[Address]) -> list[socket.socket]:
 
 
 def _bound(address: Address, port: int) -> socket.socket:
-    one = socket.socket(address.family, socket.SOCK_STREAM)
+    # The protocol is said, since asyncio sends without delay (TCP_NODELAY) only where it knows that this is TCP: else
+    # the bytes of a small blob would wait 40 ms for the client's word that it has the headers.
+    one = socket.socket(address.family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if address.family == socket.AF_INET6:
@@ -174,6 +177,8 @@ class Server(uvicorn.Server):
         self._tls = tls
         self._bounds = bounds or Bounds()
         self._ready: Callable[[], None] = lambda: None
+        self.servers = []
+        self._handshakes: list[Handshakes] = []
 
     def serve_until_signal(self, ready: Callable[[], None]) -> signal.Signals | None:
         """Serve; `ready` is called once requests are answered. Returns the signal that ended it."""
@@ -186,13 +191,15 @@ class Server(uvicorn.Server):
         """Begin to accept connections."""
         await self.lifespan.startup()
         loop = asyncio.get_running_loop()
-        handshake = self._bounds.head_seconds if self._tls else None
-        self.servers = [
-            await loop.create_server(
-                self._connection, sock=one, ssl=self._tls, backlog=_BACKLOG, ssl_handshake_timeout=handshake
-            )
-            for one in self._sockets
-        ]
+        if self._tls is None:
+            self.servers = [
+                await loop.create_server(self._connection, sock=one, backlog=_BACKLOG) for one in self._sockets
+            ]
+        else:
+            most, seconds = max(self._bounds.connections // 2, 1), self._bounds.head_seconds
+            self._handshakes = [
+                Handshakes(one, self._tls, self._connection, most=most, seconds=seconds) for one in self._sockets
+            ]
         self._sweeping = asyncio.ensure_future(self._sweep())
         self.started = True
         self._ready()
@@ -200,6 +207,8 @@ class Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """End: what is under way gets a moment, then it is cut off, which loses nothing that was written."""
         self._sweeping.cancel()
+        for handshakes in self._handshakes:
+            await handshakes.close()
         await super().shutdown(sockets)
         for connection in list(self.server_state.connections):
             connection.transport.abort()

@@ -36,7 +36,8 @@ def closure(roots: Iterable[Descriptor], source: Source) -> dict[Digest, Descrip
         if known is not None:
             if known.size != content.size:
                 raise ContentError(f"{content.digest} is said to have {known.size:,} bytes, and {content.size:,}")
-            continue
+            if is_manifest(known.media_type) or not is_manifest(content.media_type):
+                continue  # else it was met as a blob before, and has not been read
         found[content.digest] = content
         if not is_manifest(content.media_type):
             continue

@@ -133,6 +133,13 @@ def test_a_list_that_leads_on_without_end_is_refused(listed):
         found(root, listed)
 
 
+def test_a_referrer_that_is_listed_twice_is_found_once(listed):
+    root = manifest(listed.source, b"a")
+    signature = manifest(listed.source, b"s", subject=root)
+    listed.refer(root, signature, signature)
+    assert found(root, listed) == [signature]
+
+
 def test_a_referrer_that_is_not_its_digest_is_refused(listed):
     root = manifest(listed.source, b"a")
     signature = manifest(listed.source, b"s", subject=root)
@@ -149,6 +156,17 @@ def test_a_closure_reads_a_manifest_once_however_many_indexes_list_it(source):
     source.opened = []
     assert len(closure([root], source)) == 6
     assert len(source.opened) == 4
+
+
+@pytest.mark.parametrize("blob_first", [True, False])
+def test_a_closure_has_what_a_manifest_leads_to_though_an_image_has_it_as_a_layer(source, blob_first):
+    """An archive would lack it, and nobody would be told."""
+    inner = manifest(source, b"weights")
+    keeping = manifest(source, source.content[inner.digest])
+    root = index(source, *([inner, keeping] if blob_first else [keeping, inner]))
+    found = closure([root], source)
+    assert Digest.of(b"weights") in found
+    assert found[inner.digest].media_type == OCI_MANIFEST
 
 
 @pytest.mark.parametrize("harm", ["size", "depth", "blob"])

@@ -34,10 +34,12 @@ class Manifests:
     async def get(self, request: Request) -> Response:
         """Answer GET and HEAD with the very bytes that were pushed."""
         repository, host = repository_of(request), self._backend.mirror_of(request)
+        is_head, name = request.method == "HEAD", request.path_params["reference"]
+        # Who may push and is told that it is there will not push it, but perhaps an index that names it.
+        refresh = is_head and ":" in name and request.state.may_push
+        look = self._backend.threads.write if refresh else self._backend.threads.read
         with answering(Code.MANIFEST_UNKNOWN):
-            data, content = await self._backend.threads.read(
-                self._read, repository, request.path_params["reference"], host, request.method == "HEAD"
-            )
+            data, content = await look(self._read, repository, name, host, is_head, refresh)
         headers = content_headers(content.digest, host)
         if not_modified(request, content.digest):
             return empty(304, headers)
@@ -85,9 +87,11 @@ class Manifests:
                 await threads.write(catalog.delete_tag, repository, name)
         return empty(202, {})
 
-    def _read(self, repository: str, name: str, host: str | None, only_head: bool) -> tuple[bytes, Descriptor]:
+    def _read(
+        self, repository: str, name: str, host: str | None, only_head: bool, refresh: bool
+    ) -> tuple[bytes, Descriptor]:
         try:
-            content = self._backend.catalog.resolve(repository, name, host)
+            content = self._backend.catalog.resolve(repository, name, host, refresh=refresh)
         except InvalidReferenceError:  # what cannot be a tag is not there; the specification has no code for it
             raise Refusal(Code.MANIFEST_UNKNOWN) from None
         return (b"" if only_head else read(self._backend.layout, content, MAX_MANIFEST)), content

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ...errors import ModfileError
 from ..answers import Code, Refusal, empty
-from ..backend import answering, digest_in, repository_name, repository_of
+from ..backend import answering, digest_in, repository_of
 from ..ranges import parse_chunk
 
 if TYPE_CHECKING:
@@ -95,8 +95,6 @@ class UploadSessions:
         return empty(204, {})
 
     async def _mount(self, repository: str, digest: Digest, origin: str | None) -> Descriptor | None:
-        if origin is not None:
-            repository_name(origin)
         with answering(Code.BLOB_UNKNOWN):
             return await self._threads.write(self._backend.catalog.mount, repository, digest, origin)
 
