@@ -50,3 +50,17 @@ virtual_environment() {
     "$directory/bin/python" -m pip install --quiet --disable-pip-version-check --editable "$requirement"
     echo "$stamp" >"$directory/installed"
 }
+
+# serve_registry DIRECTORY runs `modfile serve` over a store in DIRECTORY until the script ends; sets `url` and `host`.
+serve_registry() {
+    rm -f "$1.url"
+    modfile --storage-dir "$1" serve --port 0 --allow-push >"$1.url" 2>"$1.log" &
+    registry=$!
+    trap 'kill "$registry" 2>/dev/null; wait "$registry" 2>/dev/null || true' EXIT
+    until [ -s "$1.url" ]; do
+        kill -0 "$registry" 2>/dev/null || { cat "$1.log" >&2; exit 1; }
+        sleep 0.1
+    done
+    url=$(cat "$1.url")
+    host=${url#http://}
+}

@@ -24,6 +24,9 @@ CREATE TABLE IF NOT EXISTS layer (
     device INTEGER, inode INTEGER, size INTEGER, mtime_ns INTEGER, ctime_ns INTEGER,
     form TEXT, digest TEXT NOT NULL, length INTEGER NOT NULL, diff_id TEXT NOT NULL,
     PRIMARY KEY (device, inode, form)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS packed (
+    form TEXT, digest TEXT NOT NULL, length INTEGER NOT NULL, PRIMARY KEY (form)
 ) WITHOUT ROWID
 """
 _SECOND = 1_000_000_000
@@ -84,6 +87,18 @@ class DigestCache:
         if self._is_settled(status):
             values = (*_key(status), form, str(layer.digest), layer.size, str(layer.diff_id))
             self._execute("INSERT OR REPLACE INTO layer VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", values)
+
+    def get_packed(self, form: str) -> KnownLayer | None:
+        """Return what files that are known by their digests became in a plain tar, if it is known.
+
+        A form is a text that is the same only where the tar is: it says the entries and the files' digests.
+        """
+        row = self._execute("SELECT digest, length FROM packed WHERE form=?", (form,))
+        return KnownLayer(_digest(row[0]), int(str(row[1])), _digest(row[0])) if row else None
+
+    def put_packed(self, form: str, layer: KnownLayer) -> None:
+        """Remember what files became whose bytes were compared with their digests on the way."""
+        self._execute("INSERT OR REPLACE INTO packed VALUES (?, ?, ?)", (form, str(layer.digest), layer.size))
 
     def _is_settled(self, status: os.stat_result) -> bool:
         """Tell whether a file's times are old enough for the next change to leave others."""

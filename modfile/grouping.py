@@ -3,35 +3,59 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from .errors import UsageError
+from .paths import shown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from .context import ContextFile
     from .kind import Kind
-    from .selection import Selected
 
 MAX_LAYERS = 400
 """The most layers of an artifact unless the caller says otherwise. Registries and clients differ in what they take;
 some stop at 500 or at a manifest of a few hundred KiB."""
+UNLISTED = "the files of {:,} packed layers are too many to be listed in the manifest; who fetches one gets all of them"
+"""A warning."""
+
+
+class Sorted(Protocol):
+    """A file to be packed, and as what."""
+
+    @property
+    def file(self) -> ContextFile:
+        """The file."""
+
+    @property
+    def kind(self) -> Kind:
+        """What it is packed as."""
+
+
+S = TypeVar("S", bound=Sorted)
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class Group(Generic[S]):
     """Files that become one layer, sorted by path."""
 
     kind: Kind
-    files: tuple[Selected, ...]
+    files: tuple[S, ...]
 
     @property
     def size(self) -> int:
         """The bytes of all of them."""
         return sum(chosen.file.size for chosen in self.files)
 
+    @property
+    def label(self) -> str:
+        """What to call the layer in front of people."""
+        first = self.files[0].file.path
+        return first if len(self.files) == 1 else f"{len(self.files):,} files such as {first}"
 
-def group(files: Sequence[Selected], most: int) -> list[Group]:
+
+def group(files: Sequence[S], most: int) -> list[Group[S]]:
     """Put files into at most so many layers: each into one of its own, or the smallest of each kind together.
 
     The order is that of the files (by kind, then by path); a group stands where its first file does. What shares a
@@ -44,8 +68,8 @@ def group(files: Sequence[Selected], most: int) -> list[Group]:
     if most < kinds:
         raise UsageError(f"at most {most} layers are asked for, but files of {kinds} kinds need {kinds}")
     together = _smallest(files, most)
-    shared: dict[Kind, list[Selected]] = {}
-    groups: list[tuple[Kind, list[Selected]]] = []
+    shared: dict[Kind, list[S]] = {}
+    groups: list[tuple[Kind, list[S]]] = []
     for at, chosen in enumerate(files):
         if at not in together:
             groups.append((chosen.kind, [chosen]))
@@ -57,7 +81,17 @@ def group(files: Sequence[Selected], most: int) -> list[Group]:
     return [Group(kind, tuple(members)) for kind, members in groups]
 
 
-def _smallest(files: Sequence[Selected], most: int) -> set[int]:
+def packing_warning(groups: Sequence[Group[S]], most: int) -> str:
+    """Return a warning that files share layers, at most so many."""
+    shared = [one for one in groups if len(one.files) > 1]
+    files, count = (sum(len(one.files) for one in some) for some in (groups, shared))
+    return (
+        f"{files:,} files are more than the {most:,} layers allowed (--max-layers): the {count:,} smallest, such as "
+        f"{shown(shared[0].files[0].file.path)}, share {len(shared)}"
+    )
+
+
+def _smallest(files: Sequence[S], most: int) -> set[int]:
     """Return the places of as few small files as have to share a layer with others of their kind."""
     together: set[int] = set()
     kinds: set[Kind] = set()

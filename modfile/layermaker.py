@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 from .errors import VerificationError
 from .layerformat import LayerFormat
 from .listing import ANNOTATION, MAX_LISTING, to_text
-from .modelpack import file_annotations, tar_layer
+from .modelpack import PREFIX_ANNOTATION, file_annotations, tar_layer
 from .packer import Packer, changed
 from .pipeline import FileReader
 from .store import Combined, Nameless
-from .tarpacker import Member, TarPacker
+from .tarpacker import Member, TarPacker, member_below
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -23,9 +23,11 @@ if TYPE_CHECKING:
     from .content import Descriptor, Digest
     from .digestcache import DigestCache
     from .kind import Kind
+    from .modelpack import Layer
     from .packer import Stamp
     from .progress import Meter, Outcome
     from .store import Reader, Store
+    from .tarpacker import PackedTar
     from .workspace import Workspace, WorkspaceFile
 
 
@@ -42,12 +44,23 @@ class LayerMaker(Nameless):
     """Makes layers of a context's files, and brings them into a store. It is the `Source` of what it made.
 
     To be used in a `with` block.
+
+    Attributes:
+        prefix: the directory of the tars that files are put in, for layers that are a container image's too; all are
+            plain tars then. Empty for their top.
     """
 
     def __init__(
-        self, workspace: Workspace, target: Store, stamp: Stamp, cache: DigestCache | None, spool: Path | None
+        self,
+        workspace: Workspace,
+        target: Store,
+        stamp: Stamp,
+        cache: DigestCache | None,
+        spool: Path | None,
+        prefix: str = "",
     ) -> None:
         """Prepare; `spool` is a directory for what is compressed and has to wait until a registry takes it."""
+        self.prefix = prefix
         self._workspace = workspace
         self._stamp = stamp
         self._raw = Packer(workspace, target, cache)
@@ -68,7 +81,7 @@ class LayerMaker(Nameless):
             WorkspaceError: a file cannot be read, or changes meanwhile.
             UsageError: it is to be compressed for a registry, and there is no directory for it.
         """
-        if form is LayerFormat.RAW and len(files) == 1:
+        if form is LayerFormat.RAW and len(files) == 1 and not self.prefix:
             ((file, path),) = files
             digest, outcome = self._raw.pack(file, meter)
             return Made(self._stamp.layer(file, path, kind, digest), digest, outcome)
@@ -77,12 +90,14 @@ class LayerMaker(Nameless):
 
     def pack(self, kind: Kind, members: Sequence[Member], form: LayerFormat, meter: Meter) -> Made:
         """Bring members into the store as one layer in a tar format; otherwise as `make`."""
+        if self.prefix:
+            form, members = LayerFormat.TAR, [member_below(self.prefix, member) for member in members]
         packed, outcome = self._tars.pack(members, form, meter)
-        annotations = {ANNOTATION: to_text(packed.files)}
-        if len(members) == 1:
-            annotations |= file_annotations(members[0].path, members[0].metadata)
-        layer = tar_layer(kind, form, packed.layer.digest, packed.layer.size, annotations)
-        return Made(layer, packed.layer.diff_id, outcome)
+        return made_of(kind, members, form, packed, outcome)
+
+    def takes(self, layer: Layer) -> bool:
+        """Tell whether a layer that was made before can stand beside those that are made here."""
+        return not self.prefix or (layer.format, layer.prefix) == (LayerFormat.TAR, self.prefix)
 
     @contextmanager
     def open(self, content: Descriptor, start: int = 0) -> Iterator[Reader]:
@@ -108,6 +123,17 @@ class LayerMaker(Nameless):
                 yield FileReader(fd)
         except VerificationError:
             raise changed(file.path) from None
+
+
+def made_of(kind: Kind, members: Sequence[Member], form: LayerFormat, packed: PackedTar, outcome: Outcome) -> Made:
+    """Return the layer that members are which were packed in a tar format."""
+    annotations = {ANNOTATION: to_text(packed.files)}
+    if members[0].prefix:
+        annotations[PREFIX_ANNOTATION] = members[0].prefix
+    if len(members) == 1:
+        annotations |= file_annotations(members[0].path, members[0].metadata)
+    layer = tar_layer(kind, form, packed.layer.digest, packed.layer.size, annotations)
+    return Made(layer, packed.layer.diff_id, outcome)
 
 
 def within_bounds(layers: Sequence[Descriptor]) -> tuple[list[Descriptor], int]:

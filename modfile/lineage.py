@@ -147,6 +147,17 @@ class BackedByBases:
         """
         return self._layout.resolve(reference)
 
+    def find_base(self, content: Descriptor) -> Reference | None:
+        """Return the base in whose registry content would be read; None where the store has it.
+
+        Raises:
+            NotFoundError: the store lacks it, and no base is known whose registry may have it.
+        """
+        away = self._away(content)
+        if not away and not self._layout.exists(content):
+            raise NotFoundError(f"blob {content.digest} is not in the local store")
+        return away[0] if away else None
+
     @contextmanager
     def open(self, content: Descriptor, start: int = 0) -> Iterator[Reader]:
         """Open content at byte `start`.
@@ -155,12 +166,17 @@ class BackedByBases:
             NotFoundError: neither the store nor a base's registry has it; the message names the base.
             RegistryError, AccessDeniedError: the registry failed, or refused.
         """
-        parents = () if self._layout.exists(content) else self._bases.parents(content.digest)
-        sources = [self._find_source(parent.reference) for parent in parents if parent.reference]
-        if parents and not sources:
-            raise NotFoundError(f"blob {content.digest} is not in the local store: {_advice(parents)}")
+        sources = [self._find_source(base) for base in self._away(content)]
         with Combined((self._layout, *sources)).open(content, start) as reader:
             yield reader
+
+    def _away(self, content: Descriptor) -> list[Reference]:
+        """Return the bases that have what the store lacks, as their registries are to be asked for them."""
+        parents = () if self._layout.exists(content) else self._bases.parents(content.digest)
+        named = [parent.reference for parent in parents if parent.reference]
+        if parents and not named:
+            raise NotFoundError(f"blob {content.digest} is not in the local store: {_advice(parents)}")
+        return named
 
 
 @contextmanager
@@ -170,20 +186,31 @@ def naming_bases(root: Descriptor, source: Source) -> Iterator[None]:
     Raises:
         NotFoundError: in place of the one that the block raised.
     """
-    from .layout import Layout
-
     try:
         yield
     except NotFoundError as error:
-        found = find_manifest(source, root.digest) if isinstance(source, Layout) else None
-        if found is None or not isinstance(source, Layout):
+        advice = base_advice(root, source)
+        if advice is None:
             raise
-        missing = [layer for layer in found[1].layers if not source.exists(layer)]
-        parents = tuple(parent for parent, its in ancestors(found[1], source) if its is None or _has(its, missing))
-        if not missing or not parents:
-            raise
-        some = "a layer of it is" if len(missing) == 1 else f"{len(missing):,} layers of it are"
-        raise NotFoundError(f"{root.digest.short}: {some} not in the local store: {_advice(parents)}") from error
+        raise NotFoundError(f"{root.digest.short}: {advice}") from error
+
+
+def base_advice(root: Descriptor, source: Source) -> str | None:
+    """Say which base has the layers that the local store lacks of an artifact, and how to get it.
+
+    None where the source is another place, lacks nothing, or no base is known.
+    """
+    from .layout import Layout
+
+    found = find_manifest(source, root.digest) if isinstance(source, Layout) else None
+    if found is None or not isinstance(source, Layout):
+        return None
+    missing = [layer for layer in found[1].layers if not source.exists(layer)]
+    parents = tuple(parent for parent, its in ancestors(found[1], source) if its is None or _has(its, missing))
+    if not missing or not parents:
+        return None
+    some = "a layer of it is" if len(missing) == 1 else f"{len(missing):,} layers of it are"
+    return f"{some} not in the local store: {_advice(parents)}"
 
 
 def _has(manifest: Manifest, layers: Iterable[Descriptor]) -> bool:

@@ -18,6 +18,7 @@ from .errors import ModelfileError, NotFoundError, Problem, UsageError, Workspac
 from .instructions import fault, shown
 from .kind import Kind
 from .reference import Reference
+from .rendering import Block, quote, render
 from .substitution import Substitution
 
 if TYPE_CHECKING:
@@ -30,6 +31,20 @@ if TYPE_CHECKING:
     Finding: TypeAlias = tuple[int, int, str]
     """The line, the column and the message of a problem."""
 
+__all__ = [
+    "MAX_PROBLEMS",
+    "MAX_SIZE",
+    "Argument",
+    "Block",
+    "FilePattern",
+    "Instruction",
+    "Modelfile",
+    "load",
+    "parse",
+    "quote",
+    "render",
+]
+
 MAX_SIZE = 16 * 1024 * 1024
 """The largest Modelfile, in bytes, that `load` reads."""
 MAX_PROBLEMS = 1000
@@ -38,7 +53,6 @@ MAX_PROBLEMS = 1000
 _BYTE_ORDER_MARK = "\ufeff"
 _MARKUP = re.compile(r'\\\r?\n|\\(.)|"', re.DOTALL)
 _NOT_TEXT = re.compile("([\ud800-\udfff])[^\n]*")
-_NEEDS_QUOTES = re.compile(r'[\s"\\]')
 _LONGEST_TYPO = 40
 _TAKES = {
     "files": "one or more file patterns",
@@ -324,51 +338,3 @@ def _unknown(word: str) -> str:
     message = f"{shown(word)} is not an instruction"
     near = get_close_matches(word.upper(), _keywords(), 1) if len(word) <= _LONGEST_TYPO else []
     return f"{message}; did you mean {near[0]}?" if near else f"{message}; expected one such as CONFIG, MODEL or NAME"
-
-
-@dataclass(frozen=True, slots=True)
-class Block:
-    """A comment, and instructions of one keyword with one argument each."""
-
-    comment: str
-    keyword: str
-    arguments: tuple[str, ...]
-
-
-def render(title: str, blocks: Iterable[Block]) -> str:
-    """Write a Modelfile: the title as a comment, then the blocks, with a blank line before each.
-
-    Parsing what is written gives the same keywords and arguments. Comments may hold anything.
-
-    Raises:
-        UsageError: an argument cannot be written (see `quote`).
-    """
-    parts = [_comment(title)]
-    for block in blocks:
-        lines = "".join(f"{block.keyword} {quote(argument)}\n" for argument in block.arguments)
-        parts.append(_comment(block.comment) + lines)
-    return "\n".join(part for part in parts if part)
-
-
-def quote(text: str) -> str:
-    """Write an argument so that parsing it gives the text again: in double quotes where it needs them.
-
-    Raises:
-        UsageError: the text is empty, or holds a line feed, a NUL or what is not Unicode text.
-    """
-    if not text:
-        raise UsageError("an empty text cannot be written in a Modelfile")
-    for character, name in (("\n", "a line feed"), ("\0", "a NUL character")):
-        if character in text:
-            raise UsageError(f"{shown(text)} holds {name}, which cannot be written in a Modelfile")
-    if _NOT_TEXT.search(text):
-        raise UsageError(f"{shown(text)} is not UTF-8 text and cannot be written in a Modelfile")
-    if not _NEEDS_QUOTES.search(text):
-        return text
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
-
-
-def _comment(text: str) -> str:
-    """Write lines of comment; what is not printable is a space there."""
-    lines = ("".join(c if c.isprintable() else " " for c in line) for line in text.split("\n")) if text else ()
-    return "".join(f"# {line}".rstrip() + "\n" for line in lines)

@@ -15,6 +15,7 @@ from . import strictjson
 from .content import NO_ANNOTATIONS, Descriptor, Digest
 from .errors import ContentError
 from .kind import Kind
+from .paths import check_path
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,6 +31,11 @@ MAX_CONFIG = 1 << 20
 """The largest config that is read or written, in bytes."""
 
 MODELFILE_ANNOTATION = "org.cncf.modctl.modelfile"
+PREFIX_ANNOTATION = "dev.modfile.prefix"
+"""On a layer in a tar format: the directory of the tar that the model's files are in, where that is not its top.
+
+So the same tar is a layer of a container image too (`images`).
+"""
 _FILEPATH = ("org.cncf.model.filepath", "org.cnai.model.filepath")
 _METADATA = ("org.cncf.model.file.metadata+json", "org.cnai.model.file.metadata+json")
 CONFIG_TYPES = (CONFIG_TYPE, "application/vnd.cnai.model.config.v1+json")
@@ -102,7 +108,9 @@ class Layer:
     """A layer as a model's file: its kind and format from the media type, its path from the annotations.
 
     A layer in a tar format (`is_packed`) may hold several files; it is said to be one if it has `metadata`. The paths
-    in the tar are relative to the directory `below` of the model, most often to the model itself.
+    in the tar are relative to the directory `below` of the model, most often to the model itself. With a `prefix`, the
+    files are in this directory of the tar, which is no part of their paths in the model; one that `is_mixed` holds
+    other things outside of it, which are not the model's.
     """
 
     content: Descriptor
@@ -111,6 +119,8 @@ class Layer:
     path: str | None
     metadata: FileMetadata | None
     below: str = ""
+    prefix: str = ""
+    is_mixed: bool = False
 
     @property
     def is_packed(self) -> bool:
@@ -128,7 +138,8 @@ class Layer:
         if not match:
             raise ContentError(f"layer {content.digest.short} has a type that is not known: {content.media_type}")
         metadata = metadata_of(content, packed=match[2] != "raw")
-        return cls(content, _KINDS[match[1]], match[2], path_of(content), metadata)
+        prefix = "" if match[2] == "raw" else _prefix_of(content)
+        return cls(content, _KINDS[match[1]], match[2], path_of(content), metadata, "", prefix)
 
 
 def raw_layer(kind: Kind, path: str, digest: Digest, metadata: FileMetadata) -> Descriptor:
@@ -176,6 +187,17 @@ def metadata_of(content: Descriptor, *, packed: bool = False) -> FileMetadata | 
     """
     text = _first(content.annotations, _METADATA)
     return None if text is None else FileMetadata.parse(text, packed=packed)
+
+
+def _prefix_of(content: Descriptor) -> str:
+    prefix = content.annotations.get(PREFIX_ANNOTATION)
+    if prefix is None:
+        return ""
+    try:
+        check_path(prefix)
+    except ContentError as error:
+        raise ContentError(f"layer {content.digest.short}: {PREFIX_ANNOTATION}: {error}") from None
+    return prefix
 
 
 def format_time_ns(time_ns: int) -> str:

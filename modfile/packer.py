@@ -23,6 +23,7 @@ from .store import Nameless
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from .context import Context, F
     from .digestcache import DigestCache
     from .kind import Kind
     from .progress import Meter
@@ -164,25 +165,27 @@ def changed(path: str) -> WorkspaceError:
     return WorkspaceError(f"{shown(path)} changed while it was read; try again once it is left alone")
 
 
-def pickle_warnings(workspace: Workspace, files: Sequence[WorkspaceFile]) -> list[str]:
+def pickle_warnings(context: Context[F], files: Sequence[F]) -> list[str]:
     """Return a warning that names the files in pickle form, if there are any."""
-    names = [file.path for file in files if pickled(workspace, file)]
+    names = [file.path for file in files if pickled(context, file)]
     if not names:
         return []
     return [f"weights in pickle form run code when they are loaded: {listed(names, _SHOWN)}; prefer safetensors"]
 
 
-def refuse_secrets(workspace: Workspace, files: Sequence[WorkspaceFile], allowed: Sequence[str]) -> None:
-    """See that no file looks like a secret; `allowed` are globs of those that may.
+def refuse_secrets(
+    context: Context[F], files: Sequence[F], allowed: Sequence[str], remedy: str = "take it out (.modfileignore)"
+) -> None:
+    """See that no file looks like a secret; `allowed` are globs of those that may. `remedy` is what to do about one.
 
     Raises:
         WorkspaceError: some do.
     """
-    found = find_secrets(workspace, files, allowed)
+    found = find_secrets(context, files, allowed)
     if found:
         names = listed([f"{secret.path} ({secret.why})" for secret in found], _SHOWN)
         raise WorkspaceError(
-            f"what looks like a secret would be packed: {names}; take it out (.modfileignore), "
+            f"what looks like a secret would be packed: {names}; {remedy}, "
             f"or say --allow-secret PATTERN if it is meant to be there"
         )
 

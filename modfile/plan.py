@@ -62,6 +62,8 @@ class Plan:
         seen: set[Digest] = set()
         for layer in layers_of(manifest, config):
             if layer.is_packed:
+                if layer.content.digest in seen and layer.is_mixed:
+                    continue  # an image may well have the same layer twice, one without files most often
                 if layer.content.digest in seen:
                     raise ContentError(f"layer {layer.content.digest.short} is there twice, with the same files")
                 seen.add(layer.content.digest)
@@ -106,9 +108,11 @@ class Plan:
         """Check the paths of all files.
 
         Raises:
-            ContentError: one is not safe, or in another's way.
+            ContentError: one is not safe, or in another's way; or an image has none.
         """
         check_plan(self.files)
+        if not self.files and (mixed := [layer for layer in self.packed if layer.is_mixed]):
+            raise ContentError(f"the image has no file in /{mixed[0].prefix}, where a model would be")
 
 
 class Choice:

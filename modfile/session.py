@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Self
 
+    from .lineage import BackedByBases
     from .mirror import Mirror, MirroredSource
+    from .origins.settings import OriginSettings
     from .reference import Reference
     from .registry import Registry, RegistrySettings
     from .registry.credentials import CredentialStore
@@ -177,7 +179,7 @@ class Session:
             return layout
         return Combined((layout, self.source(reference, connection)))
 
-    def backed(self, reference: Reference, connection: Connection = DIRECT) -> Source:
+    def backed(self, reference: Reference, connection: Connection = DIRECT) -> BackedByBases:
         """Return the local store, and behind it the registries of bases, for layers that were never brought here.
 
         The connection is how to reach the reference's registry; others are reached as the config file says.
@@ -215,6 +217,15 @@ class Session:
         """Return how many pieces of work go on at once: as said, else as the config file has it for the host."""
         host = self.config.registries.get(reference.host) if reference and reference.host else None
         return said or (host and host.concurrency) or CONCURRENCY
+
+    def reaching(self, origins: OriginSettings, connection: Connection = DIRECT) -> OriginSettings:
+        """Return how to reach where models come from: as it is said, and with the connection's proxy, rate and CA."""
+        return replace(
+            origins,
+            http=self._settings("", connection),
+            scratch=self.storage_directory / "scratch",
+            note=self.note,
+        )
 
     def _through_dragonfly(self, endpoint: str, origin: Repository) -> Source:
         """Let a Dragonfly daemon fetch the blobs, into files that are there for a while."""

@@ -12,14 +12,14 @@ from .comparison import FileState
 from .content import Descriptor, Digest
 from .errors import ContentError, NotFoundError, WorkspaceError
 from .foreign import facts_of
-from .manifest import INDEX_TYPES, MAX_MANIFEST, Manifest
+from .images import manifest_of
 from .modelpack import MAX_CONFIG
+from .packedfiles import planned
 from .paths import shown
 from .pipeline import FileReader, pump
-from .plan import Plan, PlannedFile
+from .plan import Plan
 from .progress import SILENT, Outcome, Progress
 from .store import Nameless, read
-from .unpack import MOST, named, unpack
 from .weightranges import WeightFile
 from .workers import CONCURRENCY, StoppableMeter, run_all
 from .workspace import Workspace
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from threading import Event
 
     from .digestcache import DigestCache
-    from .modelpack import Layer
     from .reference import Reference
     from .store import Inventory, Ranged, Reader
     from .workspace import WorkspaceFile
@@ -124,9 +123,7 @@ class OpenedArtifact:
         """
         self._side = side
         self.root = side.source.resolve(side.reference)
-        if self.root.media_type in INDEX_TYPES:
-            raise ContentError(f"{side} is an index of several manifests; name one of them by its digest")
-        self._manifest = Manifest.parse(read(side.source, self.root, MAX_MANIFEST))
+        self._content, self._manifest = manifest_of(self.root, side.source, side.reference)
         config = read(side.source, self._manifest.config, MAX_CONFIG)
         self._plan = Plan(self._manifest, config)
         self._plan.take_listed()
@@ -149,11 +146,11 @@ class OpenedArtifact:
                 f"{side} packs files in layers such as {layers[0].content.digest.short}, whose manifest does not tell "
                 f"their digests; pull it and compare from the local store"
             )
-        for files in run_all(layers, lambda layer, stop: _unpacked(layer, side, progress, stop), concurrency):
+        for files in run_all(layers, lambda layer, stop: planned(layer, side.source, progress, stop), concurrency):
             self._plan.add(files)
         self._plan.check()
         manifest = self._manifest
-        pieces = {piece.digest: piece for piece in (self.root, manifest.config, *manifest.layers)}
+        pieces = {piece.digest: piece for piece in (self.root, self._content, manifest.config, *manifest.layers)}
         found = Contents(str(side), side.source, pieces=tuple(pieces.values()), root=self.root)
         found.facts, found.inventory = self._facts, side.inventory
         for path, file in self._plan.files.items():
@@ -217,20 +214,6 @@ class DirectoryRanges(Nameless):
             raise NotFoundError(f"{content.digest} is not here")
         with _trouble(file), self._workspace.open(file) as descriptor:
             yield FileReader(descriptor, start)
-
-
-def _unpacked(layer: Layer, side: ArtifactSide, progress: Progress, stop: Event) -> list[PlannedFile]:
-    """Read through a tar for the digests of its files."""
-    files = []
-    meter = StoppableMeter(progress.start(layer.path or layer.content.digest.short, layer.content.size), stop)
-    with named(layer), side.source.open(layer.content) as packed:
-        for path, metadata, reader in unpack(layer, packed, MOST, meter.advance):
-            hasher = hashlib.sha256()
-            pump(reader, hasher, None, metadata.size, SILENT.advance)
-            content = Descriptor(layer.content.media_type, Digest("sha256", hasher.hexdigest()), metadata.size)
-            files.append(PlannedFile(path, content, metadata, layer))
-    meter.finish(Outcome.SKIPPED)
-    return files
 
 
 def _digest(

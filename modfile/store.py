@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from .errors import ContentError, NotFoundError, VerificationError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from contextlib import AbstractContextManager
 
     from .content import Descriptor, Digest
@@ -44,6 +44,18 @@ class Source(Protocol):
         """
 
 
+@runtime_checkable
+class Distant(Source, Protocol):
+    """A source whose bytes cost too much to be read once more only to be hashed.
+
+    Where an upload of an earlier process is gone on with, it is the registry that compares the digest then.
+    """
+
+    @property
+    def is_distant(self) -> bool:
+        """Whether that is so."""
+
+
 class Ranged(Source, Protocol):
     """A source that can be told where to stop, so that a piece of content costs no more than that."""
 
@@ -74,6 +86,32 @@ class Store(Inventory, Protocol):
 
     def tag(self, content: Descriptor, reference: Reference) -> None:
         """Let the reference's tag point at content, a manifest that is here."""
+
+
+@runtime_checkable
+class Adding(Store, Protocol):
+    """A store that finds out the digest of what it takes; others have to be told it before."""
+
+    def add(self, reader: Reader, size: int | None, advance: Callable[[int], None] = ...) -> Digest:
+        """Take content whose digest is not known yet, of `size` bytes or of all that come; return its sha256.
+
+        Raises:
+            VerificationError: more or fewer bytes came.
+        """
+
+
+@runtime_checkable
+class Streaming(Store, Protocol):
+    """A store that is told a digest only when all of the content has been sent."""
+
+    def stream(self, source: Source, size: int, meter: Meter) -> Digest:
+        """Take content of `size` bytes whose digest is not known yet; return its sha256.
+
+        The source gives its bytes whatever content it is asked for; it is opened again where the transfer has to go on.
+
+        Raises:
+            VerificationError: more or fewer bytes came; nothing is kept.
+        """
 
 
 class BytesReader:

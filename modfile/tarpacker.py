@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import tempfile
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from .archive import Archive, Entry, PieceReader, compressed, most_compressed
 from .content import Descriptor, Digest
 from .digestcache import KnownLayer
 from .errors import NotFoundError, StoreError, UsageError
-from .layout import Layout
 from .listing import ListedFile
 from .pipeline import FileReader, FileWriter, pump
 from .progress import SILENT, Outcome
-from .store import Nameless
+from .store import Adding, Nameless
 
 if TYPE_CHECKING:
     import os
@@ -30,11 +30,16 @@ if TYPE_CHECKING:
     from .store import Reader, Store
 
 
+_READABLE = 0o444
+"""A container is often not run by the owner of its files."""
+
+
 @dataclass(frozen=True, slots=True)
 class Member:
     """A file to be packed, under a path of the artifact's: what is kept of it, and how to open it from its start.
 
     `status` is the file's own, None for what is no file of its own; `digest` is that of its bytes, None if unknown.
+    With a `prefix` the tar has it in that directory, as a container image needs it: directories have entries there.
     """
 
     path: str
@@ -42,6 +47,18 @@ class Member:
     open: Callable[[], AbstractContextManager[Reader]]
     status: os.stat_result | None = None
     digest: Digest | None = None
+    prefix: str = ""
+
+    @property
+    def name(self) -> str:
+        """What the tar calls it."""
+        return f"{self.prefix}/{self.path}" if self.prefix else self.path
+
+
+def member_below(prefix: str, member: Member) -> Member:
+    """Return a member as it is in a directory of an image, where everybody may read it."""
+    mode = member.metadata.mode | _READABLE
+    return replace(member, prefix=prefix, metadata=replace(member.metadata, mode=mode))
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,13 +102,12 @@ class TarPacker(Nameless):
             VerificationError: a file changed while it was read.
             UsageError: a compressed layer is for a registry, and there is no directory to keep it in meanwhile.
         """
-        entries = [Entry(m.path, m.metadata.size, m.metadata.mode, self._mtime) for m in members]
-        archive = Archive(entries)
+        archive = archive_of(members, self._mtime)
         work = _Work(archive, members, form, self._cache)
         known = work.known()
         if known and self._target.exists(_content(known)):
             layer, outcome = known, Outcome.SKIPPED
-        elif isinstance(self._target, Layout):
+        elif isinstance(self._target, Adding):
             layer, outcome = self._store(work, self._target, meter), Outcome.MOVED
         else:
             layer, outcome = self._send(work, meter)
@@ -115,7 +131,7 @@ class TarPacker(Nameless):
         else:
             raise NotFoundError(f"{content.digest} is not a layer that was packed here")
 
-    def _store(self, work: _Work, store: Layout, meter: Meter) -> KnownLayer:
+    def _store(self, work: _Work, store: Adding, meter: Meter) -> KnownLayer:
         with work.reading(meter.advance) as reader:
             digest = store.add(reader, work.size)
             return work.done(digest, reader.count)
@@ -249,6 +265,25 @@ class _Watched:
         if self.hasher:
             self.hasher.update(data)
         self._advance(len(data))
+
+
+def archive_of(members: Sequence[Member], mtime: int) -> Archive:
+    """Return the tar that members become; `mtime` is every entry's time, in seconds since 1970."""
+    return Archive(_entries(members, mtime))
+
+
+def _entries(members: Sequence[Member], mtime: int) -> list[Entry]:
+    """Return what stands in a tar; with a prefix, each directory before the first file in it."""
+    seen: set[str] = set()
+    entries = []
+    for member in members:
+        above = []
+        if member.prefix:
+            parents = accumulate(member.name.split("/")[:-1], lambda parent, name: f"{parent}/{name}")
+            above = [parent for parent in parents if parent not in seen]
+            seen.update(above)
+        entries.append(Entry(member.name, member.metadata.size, member.metadata.mode, mtime, tuple(above)))
+    return entries
 
 
 def _hashed(

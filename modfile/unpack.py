@@ -39,8 +39,8 @@ def unpack(
 
     A layer that says which file it is has that file only, of the size that it says, and one that lists its files has
     those only, which is seen when a file has been read and the next is asked for; one that says neither may unpack to
-    `most` bytes. The layer's own bytes are verified once all files were given: until then none is to be trusted.
-    `advance` is told of the layer's bytes as they are read.
+    `most` bytes. What a layer that is mixed holds outside of its prefix is passed over. The layer's own bytes are
+    verified once all files were given: until then none is to be trusted. `advance` is told of them as they are read.
 
     Raises:
         ContentError: it is no tar, holds something else than files and directories or what the layer does not say, or
@@ -50,8 +50,9 @@ def unpack(
     hashing = _HashingReader(packed, layer.content, advance)
     said, known = layer.metadata, listing_of(layer)
     paths: list[str] = []
-    for member, reader in walk(hashing, LayerFormat(layer.format).compression, _limit(layer, known, most)):
-        path = f"{layer.below}/{member.path}" if layer.below else member.path
+    within = layer.prefix if layer.is_mixed else ""
+    for member, reader in walk(hashing, LayerFormat(layer.format).compression, _limit(layer, known, most), within):
+        path = _path(layer, member.path)
         check_path(path)
         if said and layer.path is not None and (path, member.size) != (layer.path, said.size):
             raise ContentError(
@@ -72,6 +73,15 @@ def unpack(
     if known is not None and len(paths) != len(known):
         raise ContentError(f"it holds {len(paths):,} files, but lists {len(known):,}")
     check_plan(paths)
+
+
+def _path(layer: Layer, name: str) -> str:
+    """Return the path in the model of what a tar calls by a name."""
+    if layer.prefix:
+        if not name.startswith(layer.prefix + "/"):
+            raise ContentError(f"it holds {shown(name)}, but says that its files are in {shown(layer.prefix)}")
+        name = name[len(layer.prefix) + 1 :]
+    return f"{layer.below}/{name}" if layer.below else name
 
 
 def _limit(layer: Layer, known: Sequence[ListedFile] | None, most: int) -> int:

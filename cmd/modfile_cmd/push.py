@@ -30,14 +30,22 @@ def push(
     """
     from modfile.reference import Reference
     from modfile.verbs.push import push as send
-    from modfile.verbs.push import rehearse
+    from modfile.verbs.rehearsal import rehearse
 
     session = Session.of(context)
     reference = Reference.parse(target)
     repository = session.repository(reference, connection)
     workers = session.concurrency(reference, concurrency)
     if dry_run:
-        found = rehearse(reference, session.storage.layout, repository, concurrency=workers)
+        backed = session.backed(reference, connection)
+        found = rehearse(
+            reference,
+            session.storage.layout,
+            repository,
+            find_mount=repository.find_mount,
+            find_base=backed.find_base,
+            concurrency=workers,
+        )
         show(session.console, reference, found, "sent", as_json=as_json)
         return
     with session.console.progress("pushing") as progress:

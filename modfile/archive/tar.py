@@ -18,6 +18,7 @@ from ..manifest import MAX_LAYERS
 from ..paths import check_path, shown
 from . import pax
 from .decompression import decompressed
+from .inside import Inside
 from .stream import BLOCK, PIECE, Body, Stream
 
 if TYPE_CHECKING:
@@ -63,6 +64,18 @@ _REFUSED = {
     b"V": "a volume's name",
 }
 
+_BODILESS = (
+    tarfile.LNKTYPE,
+    tarfile.SYMTYPE,
+    tarfile.CHRTYPE,
+    tarfile.BLKTYPE,
+    tarfile.DIRTYPE,
+    tarfile.FIFOTYPE,
+)
+"""No bytes follow the header of one, whatever size it says: so Go's `archive/tar` and Python's `tarfile` have it."""
+_UNREADABLE = (tarfile.GNUTYPE_SPARSE, b"D", b"M", b"V")
+"""How much follows the header of one is not told by its size alone."""
+
 
 @dataclass(frozen=True, slots=True)
 class Member:
@@ -79,7 +92,7 @@ class Member:
     offset: int | None
 
 
-def walk(reader: Reader, compression: str, limit: int) -> Iterator[tuple[Member, Reader]]:
+def walk(reader: Reader, compression: str, limit: int, within: str = "") -> Iterator[tuple[Member, Reader]]:
     """Go through the regular files of a tar archive in their order, each with a reader of its bytes.
 
     A file's reader is good until the next step; what of it was not read is passed over then. Directories are checked
@@ -93,18 +106,24 @@ def walk(reader: Reader, compression: str, limit: int) -> Iterator[tuple[Member,
         reader: the archive.
         compression: "" for none, "gzip" or "zstd".
         limit: the most bytes that the archive may have when it is not compressed, padding included.
+        within: a directory of a container image's layer. What is elsewhere in that is passed over, whatever it is; a
+            link in the directory's place, and what takes away files of it in layers below, are refused.
 
     Raises:
         ContentError: the archive is broken, larger than `limit`, has more than `MAX_MEMBERS` entries, or one that is
             neither a regular file nor a directory or whose path is not safe. So do the files' readers.
     """
     stream = Stream(decompressed(reader, compression), limit)
+    inside = Inside(within) if within else None
     entries = 0
-    while entry := _next_entry(stream):
+    while entry := _next_entry(stream, inside):
         entries += 1
         if entries > MAX_MEMBERS:
             raise ContentError(f"the archive has more than {MAX_MEMBERS:,} entries")
         if entry.is_directory:
+            continue
+        if entry.is_elsewhere:
+            Body(stream, entry.path, entry.size).finish()
             continue
         offset = None if compression else stream.offset
         body = Body(stream, entry.path, entry.size)
@@ -122,9 +141,10 @@ class _Entry:
     size: int
     mode: int
     mtime_ns: int
+    is_elsewhere: bool = False
 
 
-def _next_entry(stream: Stream) -> _Entry | None:
+def _next_entry(stream: Stream, inside: Inside | None) -> _Entry | None:
     """Read up to an entry's bytes; None when the first block of the archive's end was read instead."""
     extensions: dict[bytes, bytes] = {}
     while True:
@@ -144,7 +164,7 @@ def _next_entry(stream: Stream) -> _Entry | None:
             raise ContentError(f"the archive has a broken header at byte {offset:,}: {error}") from None
         kind = _EXTENSIONS.get(block[156:157])
         if kind is None:
-            return _entry(block, header, extensions, stream.left)
+            return _entry(block, header, extensions, stream.left, inside)
         if kind in extensions:
             raise ContentError(f"the archive has two extended headers of one kind in a row, at byte {offset:,}")
         extensions[kind] = _extension(stream, header)
@@ -162,7 +182,9 @@ def _extension(stream: Stream, header: tarfile.TarInfo) -> bytes:
     return data
 
 
-def _entry(block: bytes, header: tarfile.TarInfo, extensions: dict[bytes, bytes], left: int) -> _Entry:
+def _entry(
+    block: bytes, header: tarfile.TarInfo, extensions: dict[bytes, bytes], left: int, inside: Inside | None
+) -> _Entry:
     """Put together an entry from its header block and what extends it, `left` bytes before the archive's limit."""
     for key in pax.parse_records(extensions.get(_PAX_GLOBAL, b"")):
         raise ContentError(f"the archive has a global header that says a {key} for all entries")
@@ -172,17 +194,27 @@ def _entry(block: bytes, header: tarfile.TarInfo, extensions: dict[bytes, bytes]
     if pax.SPARSE in records:
         kind = tarfile.GNUTYPE_SPARSE
     is_directory = kind == tarfile.DIRTYPE or (kind == tarfile.AREGTYPE and name.endswith("/"))
+    if inside and not inside.concerns(name, is_directory=is_directory) and kind not in _UNREADABLE:
+        size = 0 if kind in _BODILESS else pax.parse_size(records["size"]) if "size" in records else header.size
+        _check_size(name, size, left)
+        return _Entry(name, False, size, 0, 0, is_elsewhere=True)
     if not is_directory and kind not in _FILES:
         what = _REFUSED.get(kind, f"of type {kind.decode(errors='backslashreplace')!r}")
         raise ContentError(f"entry {shown(name)} is {what}; only regular files and directories are unpacked")
     size = pax.parse_size(records["size"]) if "size" in records else header.size
-    if size < 0 or (size and is_directory):
+    if size and is_directory:
         raise ContentError(f"entry {shown(name)} cannot have {size:,} bytes")
-    if size > left:
-        raise ContentError(f"entry {shown(name)} has {size:,} bytes, but at most {left:,} may follow in the archive")
+    _check_size(name, size, left)
     time = records.get("mtime")
     mtime_ns = pax.parse_time_ns(time) if time is not None else pax.clamp_time_ns(int(header.mtime) * 1_000_000_000)
     return _Entry(_path(name, is_directory=is_directory), is_directory, size, header.mode & 0o777, mtime_ns)
+
+
+def _check_size(name: str, size: int, left: int) -> None:
+    if size < 0:
+        raise ContentError(f"entry {shown(name)} cannot have {size:,} bytes")
+    if size > left:
+        raise ContentError(f"entry {shown(name)} has {size:,} bytes, but at most {left:,} may follow in the archive")
 
 
 def _name(block: bytes, header: tarfile.TarInfo, recorded: bytes | None, long_name: bytes | None) -> str:

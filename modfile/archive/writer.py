@@ -24,21 +24,30 @@ if TYPE_CHECKING:
     from ..store import Reader
 
 END = bytes(2 * BLOCK)
+_DIRECTORY_MODE = 0o755
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A regular file to be written: `size` in bytes, `mode` as permission bits, `mtime` in seconds since 1970."""
+    """A regular file to be written: `size` in bytes, `mode` as permission bits, `mtime` in seconds since 1970.
+
+    `directories` have entries of their own before it, in this order, with mode 0755 and the same time.
+    """
 
     path: str
     size: int
     mode: int
     mtime: int
+    directories: tuple[str, ...] = ()
 
     def header(self) -> bytes:
         """Return the blocks that go before the file's bytes."""
-        info = tarfile.TarInfo(self.path)
-        info.size, info.mode, info.mtime = self.size, self.mode, self.mtime
+        blocks = [self._block(path, tarfile.DIRTYPE, 0, _DIRECTORY_MODE) for path in self.directories]
+        return b"".join((*blocks, self._block(self.path, tarfile.REGTYPE, self.size, self.mode)))
+
+    def _block(self, path: str, kind: bytes, size: int, mode: int) -> bytes:
+        info = tarfile.TarInfo(path)
+        info.type, info.size, info.mode, info.mtime = kind, size, mode, self.mtime
         return info.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
 
 

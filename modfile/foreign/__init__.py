@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from .. import modelconfig, modelpack, strictjson
+from .. import images, modelconfig, modelpack, strictjson
 from ..errors import ContentError
 from . import dockermodel, kitops
 
@@ -24,7 +24,7 @@ class Packaging:
     """What packs models in a way of its own: its name, its configs' types, and how manifest and config are read.
 
     `layers` is given the parsed config, None where that is not at hand; `facts` returns `descriptor` and `config` as a
-    ModelPack config has them.
+    ModelPack config has them. `is_one` tells of a manifest with a config of such a type whether it is one.
     """
 
     name: str
@@ -33,6 +33,7 @@ class Packaging:
     facts: Callable[[dict[str, Any]], dict[str, Any]]
     note: Callable[[dict[str, Any]], str | None] = lambda config: None
     needs_config: bool = False
+    is_one: Callable[[Manifest], bool] = lambda manifest: True
 
 
 _PACKAGINGS = (
@@ -49,13 +50,21 @@ _PACKAGINGS = (
         lambda manifest, config: dockermodel.layers_of(manifest),
         dockermodel.facts_of,
     ),
+    Packaging(
+        "container image",
+        images.CONFIG_TYPES,
+        images.layers_of,
+        images.facts_of,
+        needs_config=True,
+        is_one=images.is_image,
+    ),
 )
 
 
 def packaging_of(manifest: Manifest) -> Packaging | None:
     """Return how a model is packed, None if that is not known."""
-    found = (one for one in _PACKAGINGS if manifest.config.media_type in one.config_types)
-    return next(found, None)
+    fitting = (one for one in _PACKAGINGS if manifest.config.media_type in one.config_types)
+    return next((one for one in fitting if one.is_one(manifest)), None)
 
 
 def layers_of(manifest: Manifest, config: bytes | None = None) -> tuple[Layer, ...]:
@@ -69,7 +78,7 @@ def layers_of(manifest: Manifest, config: bytes | None = None) -> tuple[Layer, .
         raise ContentError(
             f"not a ModelPack artifact: its config is {manifest.config.media_type}"
             + (f", its type {manifest.artifact_type[:100]!r}" if manifest.artifact_type else "")
-            + "; KitOps ModelKits and artifacts of `docker model` are read as well"
+            + "; KitOps ModelKits, artifacts of `docker model` and container images are read as well"
         )
     said = None if config is None else strictjson.parse_object(config, "model config")
     return packaging.layers(manifest, said)

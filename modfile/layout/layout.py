@@ -6,8 +6,7 @@ import fcntl
 import os
 import secrets
 import stat
-from contextlib import ExitStack, contextmanager, suppress
-from pathlib import Path
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 from .. import strictjson
@@ -17,21 +16,23 @@ from ..errors import ContentError, NotFoundError, StoreError, VerificationError
 from ..partial import Partial
 from ..progress import SILENT, Outcome
 from ..store import BytesReader
-from . import condition, damaged
+from . import condition, damaged, listings
 from .blobreader import BlobReader
 from .index import Entry, Index
 from .lock import Lock
+from .skeleton import is_prepared, open_directory, open_for_blobs, prepare, sync_blobs
+from .smallfiles import check_version, read_file, write_durably, write_version
 from .trouble import explained
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from pathlib import Path
 
     from ..progress import Meter
     from ..reference import Reference
     from ..store import Reader, Source
     from .condition import Condition
 
-_VERSION = "1.0.0"
 _BLOB_MODE = 0o444
 _READING = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
@@ -135,7 +136,7 @@ class Layout:
             StoreError: the disk did not take it.
         """
         with self.writing(), self._trouble(f"blob {content.digest}"), ExitStack() as stack:
-            ingest, blobs = self._directories(stack, content.digest.algorithm)
+            ingest, blobs = open_for_blobs(stack, self.root, content.digest.algorithm)
             name = f"{content.digest.algorithm}-{content.digest.hex}"
             partial = stack.enter_context(Partial(ingest, name, content.digest.algorithm, note=meter.note))
             if self.exists(content):  # another writer brought it while this one waited
@@ -159,7 +160,7 @@ class Layout:
             StoreError: the disk did not take it.
         """
         with self.writing(), self._trouble("a blob"), ExitStack() as stack:
-            ingest, blobs = self._directories(stack, "sha256")
+            ingest, blobs = open_for_blobs(stack, self.root, "sha256")
             partial = stack.enter_context(Partial(ingest, f"new-{secrets.token_hex(8)}"))
             try:
                 partial.take(reader, MAX_SIZE - 1 if size is None else size, advance)
@@ -188,7 +189,7 @@ class Layout:
             StoreError: the disk did not take it.
         """
         with self.writing(), self._trouble(f"blob {content.digest}"), ExitStack() as stack:
-            _, blobs = self._directories(stack, content.digest.algorithm)
+            _, blobs = open_for_blobs(stack, self.root, content.digest.algorithm)
             if self.exists(content):
                 os.unlink(name, dir_fd=directory)
                 return Outcome.SKIPPED
@@ -255,9 +256,9 @@ class Layout:
             yield index
             after = index.to_bytes()
             if after != before or not (self.root / "index.json").exists():
-                self._sync_blobs()
-                root = _directory(stack, self.root)
-                _write_durably(root, "index.json", after, self._directories(stack, "sha256")[0])
+                sync_blobs(self.root)
+                root = open_directory(stack, self.root)
+                write_durably(root, "index.json", after, open_for_blobs(stack, self.root, "sha256")[0])
 
     def writing(self) -> Lock:
         """Hold off `collecting()` while content is brought and named."""
@@ -272,32 +273,12 @@ class Layout:
     def blobs(self) -> Iterator[tuple[Digest, os.stat_result]]:
         """Go through every blob; files whose name is no digest are passed over."""
         with self._trouble("the blobs"):
-            for algorithm in ("sha256", "sha512"):
-                try:
-                    listing = list(os.scandir(self.root / "blobs" / algorithm))
-                except FileNotFoundError:
-                    continue
-                for item in listing:
-                    try:
-                        digest = Digest.parse(f"{algorithm}:{item.name}")
-                    except ContentError:
-                        continue
-                    with suppress(FileNotFoundError):  # removed since it was listed
-                        yield digest, item.stat(follow_symlinks=False)
+            yield from listings.blobs(self.root)
 
     def foreign(self) -> Iterator[Path]:
         """Go through what stands among the blobs and is none, by its name."""
         with self._trouble("the blobs"):
-            blobs = self.root / "blobs"
-            for path in sorted(blobs.iterdir()) if blobs.exists() else ():
-                if path.name not in ("sha256", "sha512"):
-                    yield path
-                    continue
-                for inner in sorted(path.iterdir()):
-                    try:
-                        Digest.parse(f"{path.name}:{inner.name}")
-                    except ContentError:
-                        yield inner
+            yield from listings.foreign(self.root)
 
     def remove_blob(self, digest: Digest) -> None:
         """Remove a blob. Whoever does so holds `collecting()`, and knows that nothing leads to it."""
@@ -307,13 +288,7 @@ class Layout:
     def partials(self) -> Iterator[tuple[Path, os.stat_result]]:
         """Go through content that is or was under way."""
         with self._trouble("partial content"):
-            try:
-                listing = list(os.scandir(self.root / "ingest"))
-            except FileNotFoundError:
-                return
-            for item in listing:
-                with suppress(FileNotFoundError):  # removed, or given its name, since it was listed
-                    yield Path(item.path), item.stat(follow_symlinks=False)
+            yield from listings.partials(self.root)
 
     # What is wrong with it
 
@@ -364,70 +339,24 @@ class Layout:
         """Write `oci-layout` anew where it is missing, or is no JSON; one that can be read stays as it is."""
         with self._locked("index", fcntl.LOCK_EX), self._trouble("oci-layout"), ExitStack() as stack:
             try:
-                strictjson.parse_object((self.root / "oci-layout").read_bytes(), "it")
+                strictjson.parse_object(read_file(self.root / "oci-layout"), "it")
             except ContentError:
-                _write_version(_directory(stack, self.root), self._directories(stack, "sha256")[0])
+                write_version(open_directory(stack, self.root), open_for_blobs(stack, self.root, "sha256")[0])
 
     def _index(self) -> Index:
         path = self.root / "index.json"
         with self._trouble(str(path)):
             try:
-                data = path.read_bytes()
+                data = read_file(path)
             except FileNotFoundError:
                 return Index.empty()
-            self._check_version()
+            check_version(self.root)
             return Index.parse(data, str(path))
-
-    def _check_version(self) -> None:
-        path = self.root / "oci-layout"
-        try:
-            version = strictjson.parse_object(path.read_bytes(), "it").get("imageLayoutVersion")
-        except (FileNotFoundError, ContentError) as error:
-            raise StoreError(f"{self.root} is not an OCI image layout: oci-layout: {error}") from None
-        if not isinstance(version, str) or version.split(".")[0] != "1":
-            raise StoreError(f"{self.root} is an OCI image layout of version {version!r}, not of 1.x")
-
-    def _prepare(self) -> None:
-        """Make the directories; the file `oci-layout` is written last but for the index."""
-        self.root.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self.root.mkdir(mode=0o700, exist_ok=True)
-        for name in ("blobs/sha256", "ingest", "locks"):
-            (self.root / name).mkdir(parents=True, exist_ok=True)
-        if (self.root / "oci-layout").exists():
-            return
-        self._sync_parents()
-        with ExitStack() as stack:
-            root, ingest = _directory(stack, self.root), _directory(stack, self.root / "ingest")
-            _write_version(root, ingest)
-
-    def _directories(self, stack: ExitStack, algorithm: str) -> tuple[int, int]:
-        blobs = self.root / "blobs" / algorithm
-        blobs.mkdir(parents=True, exist_ok=True)
-        return _directory(stack, self.root / "ingest"), _directory(stack, blobs)
-
-    def _sync_parents(self) -> None:
-        """Make the store's own name durable, and those on the way to it on its disk, whoever made them."""
-        for directory in self.root.parents:
-            try:
-                with ExitStack() as stack:
-                    os.fsync(_directory(stack, directory))
-            except PermissionError:
-                return  # so we made nothing in it
-            if directory.is_mount():
-                return
-
-    def _sync_blobs(self) -> None:
-        """Before the index names blobs, those that another process has just renamed are made durable too."""
-        blobs = self.root / "blobs"
-        with ExitStack() as stack:
-            for directory in (blobs / "sha256", blobs / "sha512", blobs):
-                if directory.is_dir():
-                    os.fsync(_directory(stack, directory))
 
     def _locked(self, name: str, operation: int, note: Callable[[str], None] = SILENT.note) -> Lock:
         with self._trouble("the store"):
-            if not (self.root / "locks").is_dir() or not (self.root / "oci-layout").exists():
-                self._prepare()
+            if not is_prepared(self.root):
+                prepare(self.root)
             return Lock(self.root / "locks" / name, operation, note)
 
     @contextmanager
@@ -436,24 +365,3 @@ class Layout:
             yield
         except OSError as error:
             raise StoreError(f"the store in {self.root}: {what}: {explained(error)}") from error
-
-
-def _directory(stack: ExitStack, path: Path) -> int:
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    stack.callback(os.close, fd)
-    return fd
-
-
-def _write_version(root: int, ingest: int) -> None:
-    _write_durably(root, "oci-layout", strictjson.dump({"imageLayoutVersion": _VERSION}), ingest)
-
-
-def _write_durably(directory: int, name: str, data: bytes, ingest: int) -> None:
-    """Write a small file so that at any moment either the old or the whole new one is there."""
-    with Partial(ingest, f"new-{secrets.token_hex(8)}") as partial:
-        try:
-            partial.take(BytesReader(data), len(data), SILENT.advance)
-            partial.publish(directory, name, 0o644)
-        except BaseException:
-            partial.discard()
-            raise

@@ -78,6 +78,10 @@ class Client(Provider):  # type: ignore[misc]
         """Return the absolute URL for one of the container's, which have no scheme."""
         return f"{self.prefix}://{of}"
 
+    def sibling(self, name: str) -> Container:
+        """Return what oras builds the URLs of another repository from, named as the registry knows it."""
+        return _Name(name, registry=self.endpoint.netloc)
+
     def send(self, request: Request, note: Note | None = None) -> Response:
         """Send a request, as often as it takes, and return the answer if it is no failure.
 

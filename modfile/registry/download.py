@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..errors import ConnectionLostError, RegistryError, VerificationError
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from ..content import Descriptor
     from ..store import Reader
     from .client import Client
+    from .settings import RegistrySettings
 
 _CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,19})-([0-9]{1,19})/([0-9]{1,19}|\*)")
 
@@ -86,37 +88,60 @@ class Download:
         return response
 
     def _stream(self, response: Response, start: int, end: int) -> BodyStream:
+        wanted = Span(str(self._content.digest), self._content.size, start, end)
         try:
-            return self._checked(response, start, end)
+            return stream_of(response, self._client.settings, wanted)
         except BaseException:
             response.close()
             raise
 
-    def _checked(self, response: Response, start: int, end: int) -> BodyStream:
-        settings, size = self._client.settings, self._content.size
-        if response.status_code == 206:
-            self._check_range(response, start, end)
-            return BodyStream(response, settings, end - start, bounded=True)
-        if response.status_code != 200:
-            raise RegistryError(f"{explain(response)}, which is no answer to a request for content")
-        said = response.headers.get("Content-Length", str(size))
-        if said != str(size):
-            raise VerificationError(
-                f"{self._content.digest} is said to be {size} bytes large, "
-                f"but {shown(response.url)} has {one_line(said, 40)}"
-            )
-        stream = BodyStream(response, settings, end, bounded=end < size)
-        stream.skip(start)
-        return stream
 
-    def _check_range(self, response: Response, start: int, end: int) -> None:
-        """See that a 206 brings the bytes from `start` on; that they are fewer than asked for shows at their end."""
-        header = response.headers.get("Content-Range", "")
-        match = _CONTENT_RANGE.fullmatch(header)
-        if match is None or int(match[1]) != start or not start <= int(match[2]) < end:
-            raise RegistryError(f"{shown(response.url)} was asked for bytes {start}-{end - 1} and sent {header[:80]!r}")
-        if match[3] not in ("*", str(self._content.size)):
-            raise VerificationError(
-                f"{self._content.digest} is said to be {self._content.size} bytes large, "
-                f"but the registry has {match[3]}"
-            )
+@dataclass(frozen=True, slots=True)
+class Span:
+    """The bytes from `start` to before `end` of something that has a name and is `size` bytes large."""
+
+    name: str
+    size: int
+    start: int
+    end: int
+
+    @property
+    def whole(self) -> bool:
+        """It is all of the bytes."""
+        return self.start == 0 and self.end == self.size
+
+
+def stream_of(response: Response, settings: RegistrySettings, wanted: Span) -> BodyStream:
+    """Return the bytes that were asked for out of an answer that brings them, or all of them.
+
+    Raises:
+        VerificationError: it is of something of another size.
+        RegistryError: it brings other bytes.
+    """
+    if response.status_code == 206:
+        _check_range(response, wanted)
+        return BodyStream(response, settings, wanted.end - wanted.start, bounded=True)
+    if response.status_code != 200:
+        raise RegistryError(f"{explain(response)}, which is no answer to a request for content")
+    said = response.headers.get("Content-Length", str(wanted.size))
+    if said != str(wanted.size):
+        raise VerificationError(
+            f"{wanted.name} is said to be {wanted.size} bytes large, but {shown(response.url)} has {one_line(said, 40)}"
+        )
+    stream = BodyStream(response, settings, wanted.end, bounded=wanted.end < wanted.size)
+    stream.skip(wanted.start)
+    return stream
+
+
+def _check_range(response: Response, wanted: Span) -> None:
+    """See that a 206 brings the bytes from `start` on; that they are fewer than asked for shows at their end."""
+    header = response.headers.get("Content-Range", "")
+    match = _CONTENT_RANGE.fullmatch(header)
+    if match is None or int(match[1]) != wanted.start or not wanted.start <= int(match[2]) < wanted.end:
+        raise RegistryError(
+            f"{shown(response.url)} was asked for bytes {wanted.start}-{wanted.end - 1} and sent {header[:80]!r}"
+        )
+    if match[3] not in ("*", str(wanted.size)):
+        raise VerificationError(
+            f"{wanted.name} is said to be {wanted.size} bytes large, but the other side has {match[3]}"
+        )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import mmap
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
 from ..content import Digest
@@ -31,13 +32,15 @@ class Feed:
     """A blob's bytes for requests that go on where another ended, or start over. For one thread at a time.
 
     Args:
-        content: what the bytes should be.
+        content: what the bytes should be; its digest may be empty, to be known once they were read.
         source: is opened where reading goes on; what it gives is read on a thread of the feed's own.
         meter: is told of bytes read, fewer where they are read again.
 
     Attributes:
-        furthest: how many bytes, from the first on, have been read and hashed.
-        verified: whether all of them were, and are what they should be.
+        furthest: how many bytes, from the first on, have been read and hashed, or left out.
+        verified: whether all of them were, and are what they should be; of what was left out, whoever has it tells.
+        whole: nothing was left out.
+        digest: of all of them; the content's own until it is known.
     """
 
     def __init__(self, content: Descriptor, source: Source, meter: Meter) -> None:
@@ -54,6 +57,8 @@ class Feed:
         self._told = 0
         self.furthest = 0
         self.verified = False
+        self.whole = True
+        self.digest = content.digest
 
     def read(self, position: int, size: int) -> memoryview:
         """Return up to `size` bytes from `position` on; the last ones only if all are what they should be.
@@ -69,7 +74,10 @@ class Feed:
             end = min(position + size, block.end)
             self._hash(block, end)
             if end == self._content.size and not self.verified:
-                verify(self._content, end + self._excess(), self._digest())
+                found = self._digest()
+                content = self._content if self._content.digest.hex else replace(self._content, digest=found)
+                verify(content, end + self._excess(), found)
+                self.digest = found
                 self.verified = True
         except OSError as error:
             self.close()
@@ -88,6 +96,22 @@ class Feed:
         """
         while self.furthest < end:
             self.read(self.furthest, end - self.furthest)
+
+    def leave_out(self, end: int) -> None:
+        """Go on at byte `end` without reading what is before it, so that nothing is hashed any more.
+
+        Whoever was sent that earlier compares the digest of the whole; a wrong size is still found here.
+        """
+        self.whole = False
+        self.furthest = end
+        self._tell(end)
+
+    def restart(self) -> None:
+        """Begin anew, with all of it to be read and hashed."""
+        self.close()
+        self._hasher = self._content.digest.hasher()
+        self.furthest, self.verified, self.whole = 0, False, True
+        self._tell(0)
 
     def close(self) -> None:
         """Close the source's stream; it is opened again when it is needed."""
@@ -140,12 +164,16 @@ class Feed:
         self._ahead = self._reading.submit(read)
 
     def _hash(self, block: _Block, end: int) -> None:
-        if end > self.furthest:
+        if end > self.furthest and not self.whole:
+            self.furthest = end
+        elif end > self.furthest:
             piece = block.data[self.furthest - block.start : end - block.start]
             block.slot.hashed = self._hashed = self._hashing.submit(lambda: self._hasher.update(piece))
             self.furthest = end
 
     def _digest(self) -> Digest:
+        if not self.whole:
+            return self._content.digest
         if self.furthest:
             self._hashed.result()
         return Digest(self._content.digest.algorithm, self._hasher.hexdigest())

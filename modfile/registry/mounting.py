@@ -5,6 +5,7 @@ OCI distribution specification, "Mounting a blob from another repository".
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
@@ -72,6 +73,19 @@ class Mounter:
         url = client.url(client.container.upload_blob_url()) + "?" + urlencode({"mount": str(digest), "from": other})
         return client.ask(Request("POST", url, scopes=(*client.push_scopes, f"repository:{other}:pull")), note)
 
+    def find(self, digest: Digest, size: int) -> str | None:
+        """Return the repository that a blob would be mounted from, if one has it and lets us read it; changes nothing.
+
+        Raises:
+            RegistryError: the registry fails.
+        """
+        for name in self._names(digest):
+            with suppress(AccessDeniedError):
+                response = self._client.ask(self._question(digest, name))
+                if response.status_code == 200 and response.headers.get("Content-Length", str(size)) == str(size):
+                    return name
+        return None
+
     def cancel(self, session: str) -> None:
         """Tell the registry to drop an upload, if it listens."""
         scopes = self._client.push_scopes
@@ -85,6 +99,11 @@ class Mounter:
             return []
         names = dict.fromkeys(self._candidates(digest))
         return [name for name in names if name != self._name and name not in self._refused][:_MOST_CANDIDATES]
+
+    def _question(self, digest: Digest, name: str) -> Request:
+        other = self._client.endpoint.name(name)
+        url = self._client.url(self._client.sibling(other).get_blob_url(str(digest)))
+        return Request("HEAD", url, scopes=(f"repository:{other}:pull",))
 
     def _try(self, digest: Digest, name: str, note: Note) -> Response | None:
         try:

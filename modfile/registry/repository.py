@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import re
 import threading
 from collections import OrderedDict
 from functools import cached_property
@@ -12,7 +11,6 @@ from typing import TYPE_CHECKING
 from ..content import Descriptor, Digest
 from ..errors import (
     AccessDeniedError,
-    ContentError,
     NotFoundError,
     RegistryError,
     UsageError,
@@ -21,9 +19,9 @@ from ..errors import (
 from ..manifest import INDEX_TYPES, MANIFEST_TYPES, MAX_MANIFEST, is_manifest
 from ..progress import SILENT, Outcome
 from ..store import read
+from .answers import check_manifest, media_type_of, misnamed, tags_of
 from .download import Download
-from .endpoint import shown
-from .failures import TransientError, error_codes, explain, failure, parse_json
+from .failures import TransientError, error_codes, explain, failure
 from .mounting import Mounter
 from .referrers import Referrers
 from .transport import Request
@@ -42,7 +40,6 @@ if TYPE_CHECKING:
     from .uploads import UploadJournal
 
 _ACCEPT = {"Accept": ", ".join((*MANIFEST_TYPES, *INDEX_TYPES))}
-_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 _MOST_TAGS = 1_000_000
 _TAGS_PER_PAGE = 1000
 _MANIFESTS_REMEMBERED = 32
@@ -96,9 +93,9 @@ class Repository:
             raise NotFoundError(f"{reference} is not in the registry ({error})") from error
         data = response.content
         digest = Digest.of(data) if reference.digest is None else reference.digest
-        self._check_manifest(response, digest)
+        check_manifest(response, digest)
         self._remember(digest, data)
-        return Descriptor(_media_type(response, str(reference)), digest, len(data))
+        return Descriptor(media_type_of(response, str(reference)), digest, len(data))
 
     def open(self, content: Descriptor, start: int = 0, stop: int | None = None) -> AbstractContextManager[Reader]:
         """Open content at byte `start`; with `stop`, no byte from there on is asked for.
@@ -149,6 +146,20 @@ class Repository:
         meter.advance(len(data))
         return Outcome.MOVED
 
+    def stream(self, source: Source, size: int, meter: Meter = SILENT) -> Digest:
+        """Send a blob of `size` bytes whose digest is not known yet, each byte once; return its sha256.
+
+        What is cut off within a command goes on; a later command starts over.
+
+        Raises:
+            VerificationError: the source has more bytes, or fewer; the registry keeps nothing of them.
+            RegistryError: the registry does not take it, or takes no blob in chunks.
+        """
+        content = Descriptor("application/octet-stream", Digest("sha256", ""), size)
+        upload = Upload(self._client, content, source, meter)
+        upload.run(Mounter(self._client, self.name, None))
+        return upload.digest
+
     def tag(self, content: Descriptor, reference: Reference) -> None:
         """Let the reference's tag point at a manifest that is here.
 
@@ -176,6 +187,14 @@ class Repository:
         if response.status_code == 202 and response.headers.get("Location"):
             self._mounter.cancel(self._client.location(response))
         return response.status_code == 201
+
+    def find_mount(self, content: Descriptor) -> str | None:
+        """Return the repository that a blob would be mounted from if it was put here, None for none; changes nothing.
+
+        Raises:
+            RegistryError: the registry failed.
+        """
+        return self._mounter.find(content.digest, content.size)
 
     def blob_url(self, content: Descriptor) -> str:
         """Return the URL of a blob, for somebody else to ask for."""
@@ -206,7 +225,7 @@ class Repository:
         tags: dict[str, None] = {}
 
         def take(response: Response) -> bool:
-            page = dict.fromkeys(_read_tags(response))
+            page = dict.fromkeys(tags_of(response))
             new = page.keys() - tags.keys()
             tags.update(page)
             if len(tags) > _MOST_TAGS:
@@ -274,61 +293,22 @@ class Repository:
         if data is None:
             response = self._client.send(self._manifest_request(str(content.digest)))
             data = response.content
-            self._check_manifest(response, content.digest)
+            check_manifest(response, content.digest)
             self._remember(content.digest, data)
         if len(data) != content.size:
             raise VerificationError(f"{content.digest} is said to be {content.size} bytes large, but has {len(data)}")
         return data
-
-    def _check_manifest(self, response: Response, digest: Digest) -> None:
-        data = response.content
-        if digest.again(data) != digest:
-            raise VerificationError(f"{shown(response.url)}: what should be {digest} is {digest.again(data)}")
-        header = response.headers.get("Docker-Content-Digest")
-        if header is not None:
-            said = Digest.parse(header)
-            if said.again(data) != said:
-                raise VerificationError(f"{shown(response.url)}: the registry says {said}, but sent {said.again(data)}")
 
     def _put_manifest(self, content: Descriptor, data: bytes, name: str, meter: Meter) -> None:
         url = self._client.url(self._client.container.manifest_url(name))
         headers = {"Content-Type": content.media_type}
         patience = self._client.settings.commit_timeout
         request = Request("PUT", url, headers, data, scopes=self._client.push_scopes, patience=patience)
-        header = self._client.send(request, meter.note).headers.get("Docker-Content-Digest")
-        if header is not None:
-            said = Digest.parse(header)
-            if said.again(data) != said:
-                raise VerificationError(f"{self} stored the manifest {content.digest} as {said}")
+        if said := misnamed(self._client.send(request, meter.note), data):
+            raise VerificationError(f"{self} stored the manifest {content.digest} as {said}")
 
     def _remember(self, digest: Digest, data: bytes) -> None:
         with self._lock:
             self._manifests[digest] = data
             while len(self._manifests) > _MANIFESTS_REMEMBERED:
                 self._manifests.popitem(last=False)
-
-
-def _media_type(response: Response, what: str) -> str:
-    """Return the media type of a manifest, which header and content must agree on."""
-    header = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-    content = parse_json(response.content, what)
-    if not isinstance(content, dict):
-        raise ContentError(f"{what} is not a manifest: it is not an object")
-    inside = content.get("mediaType", header)
-    if is_manifest(header) and inside != header:
-        raise ContentError(
-            f"{what} is a manifest of two kinds: {header} by its header, {str(inside)[:80]!r} by its content"
-        )
-    if not isinstance(inside, str) or not is_manifest(inside):
-        raise ContentError(f"{what} is not a manifest: its type is {str(inside)[:80]!r}")
-    return inside
-
-
-def _read_tags(response: Response) -> list[str]:
-    answer = parse_json(response.content, f"the list of tags of {shown(response.url)}")
-    tags = answer.get("tags") if isinstance(answer, dict) else None
-    if tags is None:
-        tags = []
-    if not isinstance(tags, list) or not all(isinstance(tag, str) and _TAG.fullmatch(tag) for tag in tags):
-        raise RegistryError(f"the list of tags of {shown(response.url)} holds what is not a tag")
-    return tags

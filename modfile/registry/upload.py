@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 from ..content import Digest
 from ..errors import ConnectionLostError, ModfileError, RegistryError, VerificationError
 from ..progress import Outcome
-from ..store import read
+from ..store import Distant, read
 from .endpoint import follow, shown
 from .failures import TransientError, error_codes, explain, failure, given_up
 from .feed import Feed, Piece
@@ -40,7 +40,8 @@ class Upload:
 
     Args:
         client: the repository's.
-        content: what the blob is said to be; bytes that differ never get a digest of their own.
+        content: what the blob is said to be; bytes that differ never get a digest of their own. An empty digest
+            is one that is known when all has been sent.
         source: is opened where the registry wants the upload to go on.
         meter: is told of bytes sent, fewer where they have to be sent again.
         entry: has what an earlier process left, and keeps what a later one needs.
@@ -57,7 +58,8 @@ class Upload:
         self._feed = Feed(content, source, meter)
         self._chunk = client.settings.chunk_size
         self._smallest_chunk = min(_SMALLEST_CHUNK, self._chunk)
-        self._in_chunks = content.size > self._chunk
+        self._named = bool(content.digest.hex)
+        self._in_chunks = content.size > self._chunk or not self._named
         self._session: str | None = None
         self._offset = 0
         self._resumed = 0
@@ -96,6 +98,11 @@ class Upload:
         self._entry.forget()
         return self._outcome
 
+    @property
+    def digest(self) -> Digest:
+        """The blob's digest, once it is known."""
+        return self._feed.digest
+
     def _step(self, mounter: Mounter) -> None:
         if self._session is None:
             self._begin(mounter)
@@ -115,7 +122,7 @@ class Upload:
         if least := response.headers.get("OCI-Chunk-Min-Length", ""):
             self._smallest_chunk = max(self._smallest_chunk, _number(least))
             self._chunk = max(self._chunk, self._smallest_chunk)
-            self._in_chunks = self._in_chunks and self._content.size > self._chunk
+            self._in_chunks = not self._named or (self._in_chunks and self._content.size > self._chunk)
         self._save()
 
     def _patch(self) -> None:
@@ -134,7 +141,7 @@ class Upload:
                 raise TransientError(f"{shown(response.url)} keeps nothing of what it is sent")
         elif response.status_code == 413 and self._shrink():
             self._recover()
-        elif start == 0 and _refuses_chunks(response):
+        elif start == 0 and self._named and _refuses_chunks(response):
             self._in_chunks, self._chunks_refused = False, True
             self._start_over()
         elif response.status_code in (404, 416):
@@ -145,7 +152,7 @@ class Upload:
     def _put(self, start: int, end: int) -> None:
         """Send what is left, with the digest, which ends the upload."""
         session = self._session or ""
-        url = session + ("&" if "?" in session else "?") + urlencode({"digest": str(self._content.digest)})
+        url = session + ("&" if "?" in session else "?") + urlencode({"digest": str(self.digest)})
         response = self._send("PUT", url, start, end)
         if response.status_code < 300:
             self._check(response)
@@ -204,7 +211,10 @@ class Upload:
         self._chunk = max(min(self._chunk, left.chunk), self._smallest_chunk)
         self._save(left.fruitless + 1)
         self._meter.note(f"going on at byte {offset:,}")
-        self._feed.pass_over(offset)
+        if isinstance(self._source, Distant) and self._source.is_distant:
+            self._feed.leave_out(offset)
+        else:
+            self._feed.pass_over(offset)
         self._resumed = offset
         self._meter.resume(offset)
         return True
@@ -225,7 +235,7 @@ class Upload:
                 self._offset = self._reached(response, 0, self._feed.furthest)
                 self._meter.note(f"{self._content.digest.short} goes on at byte {self._offset}")
                 return
-        url = self._client.url(self._client.container.get_blob_url(str(self._content.digest)))
+        url = self._client.url(self._client.container.get_blob_url(str(self.digest)))
         if self._feed.verified and self._ask("HEAD", url).status_code == 200:
             self._outcome = Outcome.MOVED
             return
@@ -239,6 +249,8 @@ class Upload:
         self._meter.resume(-self._resumed)
         self._resumed = 0
         self._entry.forget()
+        if not self._feed.whole:
+            self._feed.restart()
 
     def _leave(self, mounter: Mounter, wrong: bool) -> None:
         """Let the registry drop the upload, unless a later process can go on with it."""
@@ -278,8 +290,8 @@ class Upload:
         if header is None:
             return
         digest = Digest.parse(header)
-        if digest.algorithm == self._content.digest.algorithm and digest != self._content.digest:
-            raise VerificationError(f"{self._client.endpoint.host} stored {self._content.digest} as {digest}")
+        if digest.algorithm == self.digest.algorithm and digest != self.digest:
+            raise VerificationError(f"{self._client.endpoint.host} stored {self.digest} as {digest}")
 
 
 def _refuses_chunks(response: Response) -> bool:

@@ -9,20 +9,21 @@ from typing import TYPE_CHECKING, Any
 from .. import modelconfig
 from ..content import Descriptor
 from ..errors import UsageError, WorkspaceError
-from ..grouping import MAX_LAYERS, Group, group
+from ..grouping import MAX_LAYERS, UNLISTED, Group, group, packing_warning
+from ..images import ModelLayer, check_paths
 from ..layerformat import LayerFormat
 from ..layermaker import LayerMaker, Made, within_bounds
 from ..layout import Layout
 from ..manifest import OCI_MANIFEST, Manifest, describe
 from ..modelpack import ARTIFACT_TYPE, CONFIG_TYPE, MODELFILE_ANNOTATION, format_time_ns
 from ..packer import Stamp, pickle_warnings, refuse_secrets
-from ..paths import shown
 from ..progress import SILENT, Outcome, Progress
 from ..selection import select
 from ..store import InMemory
 from ..workers import CONCURRENCY, StoppableMeter, run_all
 from .copy import Tally
 from .derive import Derived, bring, derive
+from .image import ImageBuilder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,13 +35,12 @@ if TYPE_CHECKING:
     from ..gitsource import GitSource
     from ..modelfile import Modelfile
     from ..reference import Reference
+    from ..selection import Selected
     from ..store import Store
-    from ..workspace import Workspace
+    from ..workspace import Workspace, WorkspaceFile
+    from .image import BuiltImage, ImageSettings
 
 _MAX_MODELFILE_ANNOTATION = 1 << 20
-_UNLISTED = (
-    "the files of {:,} packed layers are too many to be listed in the manifest; who fetches one gets all of them"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +59,23 @@ class Provenance:
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """A build's result; `inherited` says how many of the layers are the base's."""
+    """A build's result.
+
+    Attributes:
+        content: what has the name: the artifact, or the image that was built in its place.
+        manifest: the artifact's manifest, or one of that image's.
+        tally: how what it is made of came to be there.
+        warnings: what a person should know.
+        inherited: how many of the layers are the base's.
+        image: the image, if there is one.
+    """
 
     content: Descriptor
     manifest: Manifest
     tally: Tally
     warnings: tuple[str, ...]
     inherited: int = 0
+    image: BuiltImage | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +86,7 @@ class Builder:
     digests of files, None to read every file. `allow_secrets` are globs of files that may be packed although they
     look like secrets. `form` is the layers' format. There are at most `max_layers` layers: where there are more files,
     the smallest of each kind share one. `spool` is a directory for compressed layers that have to wait until a registry
-    takes them.
+    takes them. With `image` the layers are plain tars, whatever `form` says, which an image has as well.
     """
 
     target: Store
@@ -89,6 +99,7 @@ class Builder:
     form: LayerFormat = LayerFormat.RAW
     max_layers: int = MAX_LAYERS
     spool: Path | None = None
+    image: ImageSettings | None = None
 
     def build(
         self, workspace: Workspace, modelfile: Modelfile, references: Sequence[Reference], base: Base | None = None
@@ -102,7 +113,7 @@ class Builder:
             UsageError: the Modelfile has FROM and there is no base, or the other way round.
             ModelfileError: a pattern of the Modelfile chooses nothing, or what it may not.
             WorkspaceError: a file cannot be packed, or looks like a secret.
-            ContentError: the artifact would be larger than registries take.
+            ContentError: the artifact would be larger than registries take, or a file cannot be in an image.
             StoreError: the disk did not take it.
             RegistryError, AccessDeniedError: the registry failed, or refused.
         """
@@ -114,34 +125,75 @@ class Builder:
         files = [chosen.file for chosen in selection.files]
         refuse_secrets(workspace, files, self.allow_secrets)
         warnings = [*selection.warnings, *pickle_warnings(workspace, files)]
-        groups = group(selection.files, self.max_layers)
+        most = self._room(files, references)
+        groups = group(selection.files, most)
         if len(groups) < len(files):
-            warnings.append(_packing(groups, len(files), self.max_layers))
+            warnings.append(packing_warning(groups, most))
         with self.target.writing() if isinstance(self.target, Layout) else nullcontext():
             made, unlisted, tally = self._make(workspace, groups, base)
             said = self._say(modelfile, base)
-            config = self._store_bytes(modelconfig.to_bytes(said, made.diff_ids), CONFIG_TYPE, tally)
             if unlisted:
-                warnings.append(_UNLISTED.format(unlisted))
-            annotations = modelconfig.oci_annotations(said) | _modelfile_annotation(modelfile, warnings)
-            annotations |= modelfile.annotations()
-            if base:
-                annotations |= base.parent.to_annotations()
-            manifest = Manifest(OCI_MANIFEST, config, made.layers, ARTIFACT_TYPE, annotations=annotations)
-            content = self._store_bytes(manifest.to_bytes(), OCI_MANIFEST, None)
-            for reference in references:
-                self.target.tag(content, reference)
-        return Built(content, manifest, tally, tuple(warnings), len(made.inherited))
+                warnings.append(UNLISTED.format(unlisted))
+            own = modelfile.annotations()
+            if self.image and not self.image.beside_artifact:
+                image = self._build_image(self.image, made, (said, own), references)
+                content, manifest = image.content, image.image.manifest
+            else:
+                more = modelfile_annotation(modelfile, warnings) | own | (base.parent.to_annotations() if base else {})
+                content, manifest = self._store_artifact(made, said, more, tally)
+                image = None
+                if self.image:
+                    image = self._build_image(self.image, made, (said, own), references, content)
+                for reference in references:
+                    self.target.tag(content, reference)
+        if image:
+            tally.update(image.tally)
+            warnings += image.warnings
+        return Built(content, manifest, tally, tuple(warnings), len(made.inherited), image)
 
-    def _make(self, workspace: Workspace, groups: Sequence[Group], base: Base | None) -> tuple[Derived, int, Tally]:
+    def _room(self, files: Sequence[WorkspaceFile], references: Sequence[Reference]) -> int:
+        """Return how many layers there may be for files; what cannot be an image is refused before it is read."""
+        if self.image is None:
+            return self.max_layers
+        self.image.names(references)
+        check_paths([file.path for file in files], self.image.prefix)
+        return self.image.room(self.max_layers)
+
+    def _store_artifact(
+        self, made: Derived, said: dict[str, Any], annotations: dict[str, str], tally: Tally
+    ) -> tuple[Descriptor, Manifest]:
+        """Store config and manifest of a ModelPack artifact."""
+        config = self._store_bytes(modelconfig.to_bytes(said, made.diff_ids), CONFIG_TYPE, tally)
+        annotations = modelconfig.oci_annotations(said) | annotations
+        manifest = Manifest(OCI_MANIFEST, config, made.layers, ARTIFACT_TYPE, annotations=annotations)
+        return self._store_bytes(manifest.to_bytes(), OCI_MANIFEST, None), manifest
+
+    def _build_image(
+        self,
+        settings: ImageSettings,
+        made: Derived,
+        facts: tuple[dict[str, Any], dict[str, str]],
+        references: Sequence[Reference],
+        subject: Descriptor | None = None,
+    ) -> BuiltImage:
+        """Build an image of the layers; `facts` are what the config says, and the Modelfile's own annotations."""
+        said, annotations = facts
+        layers = [ModelLayer(*pair) for pair in zip(made.layers, made.diff_ids, strict=True)]
+        builder = ImageBuilder(self.target, settings, self.progress, self.concurrency)
+        return builder.build(layers, said, modelconfig.oci_annotations(said) | annotations, references, subject)
+
+    def _make(
+        self, workspace: Workspace, groups: Sequence[Group[Selected]], base: Base | None
+    ) -> tuple[Derived, int, Tally]:
         """Store the layers, the largest first; return them in their order, and how many lost their list of files."""
         tally = Tally()
         order = sorted(range(len(groups)), key=lambda at: -groups[at].size)
-        with LayerMaker(workspace, self.target, self.stamp, self.cache, self.spool) as maker:
+        prefix = self.image.prefix if self.image else ""
+        with LayerMaker(workspace, self.target, self.stamp, self.cache, self.spool, prefix) as maker:
 
             def make(at: int, stop: Event) -> tuple[Made, int]:
                 one = groups[at]
-                meter = StoppableMeter(self.progress.start(_label(one), one.size), stop)
+                meter = StoppableMeter(self.progress.start(one.label, one.size), stop)
                 files = [(chosen.file, chosen.file.path) for chosen in one.files]
                 return maker.make(one.kind, files, self.form, meter), meter.resumed
 
@@ -156,10 +208,12 @@ class Builder:
                 derived = derive(base, own, paths, maker, self.progress)
         for one, resumed in done.values():
             tally.add(one.layer.digest, one.layer.size, one.outcome, resumed)
+        for one in derived.repacked:
+            tally.add(one.layer.digest, one.layer.size, one.outcome)
         if base and isinstance(self.target, Layout):
             base.keep(self.target)
-        elif base:
-            tally.update(bring(derived.inherited, base, self.target, self.progress, self.concurrency))
+        if base and (self.image or not isinstance(self.target, Layout)):  # an image is to have all of its layers
+            tally.update(bring(derived.inherited, base.source, self.target, self.progress, self.concurrency))
         return derived, unlisted, tally
 
     def _store_bytes(self, data: bytes, media_type: str, tally: Tally | None) -> Descriptor:
@@ -190,22 +244,8 @@ class Builder:
         return base.under(said) if base else said
 
 
-def _label(files: Group) -> str:
-    """Return what to call a layer in front of people."""
-    first = files.files[0].file.path
-    return first if len(files.files) == 1 else f"{len(files.files):,} files such as {first}"
-
-
-def _packing(groups: Sequence[Group], files: int, most: int) -> str:
-    shared = [one for one in groups if len(one.files) > 1]
-    count = sum(len(one.files) for one in shared)
-    return (
-        f"{files:,} files are more than the {most:,} layers allowed (--max-layers): the {count:,} smallest, such as "
-        f"{shown(shared[0].files[0].file.path)}, share {len(shared)}"
-    )
-
-
-def _modelfile_annotation(modelfile: Modelfile, warnings: list[str]) -> dict[str, str]:
+def modelfile_annotation(modelfile: Modelfile, warnings: list[str]) -> dict[str, str]:
+    """Return the annotation that keeps a Modelfile's text; one that is too long gets a warning instead."""
     if len(modelfile.text.encode()) > _MAX_MODELFILE_ANNOTATION:
         warnings.append(f"{modelfile.filename} is over 1 MiB large and is not kept in the manifest")
         return {}

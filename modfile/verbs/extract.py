@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING
 from ..backoff import Backoff
 from ..content import Descriptor
 from ..destination import Destination
-from ..errors import ContentError
 from ..foreign import packaging_of
+from ..images import manifest_of
 from ..lineage import naming_bases
 from ..listing import listing_of
-from ..manifest import INDEX_TYPES, MAX_MANIFEST, Manifest
 from ..modelpack import MAX_CONFIG
 from ..pipeline import FileReader
 from ..plan import Choice, Plan, PlannedFile
@@ -100,14 +99,12 @@ def extract(
 
 
 def plan_of(reference: Reference, root: Descriptor, source: Source) -> Plan:
-    """Return the files of an artifact whose manifest is `root`.
+    """Return the files of an artifact whose manifest, or whose image's index, is `root`.
 
     Raises:
         ContentError: it is no model, or a path of it would not be safe.
     """
-    if root.media_type in INDEX_TYPES:
-        raise ContentError(f"{reference} is an index of several manifests; name one of them by its digest")
-    manifest = Manifest.parse(read(source, root, MAX_MANIFEST))
+    _, manifest = manifest_of(root, source, reference)
     packaging = packaging_of(manifest)
     return Plan(manifest, read(source, manifest.config, MAX_CONFIG) if packaging and packaging.needs_config else None)
 

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from .. import modelconfig
-from ..errors import ContentError, ModfileError, NotFoundError
+from ..errors import ModfileError, NotFoundError
+from ..images import manifest_of
 from ..lineage import MAX_DEPTH, Parent, find_manifest
-from ..manifest import INDEX_TYPES, MAX_MANIFEST, Manifest
+from ..manifest import MAX_MANIFEST, Manifest
 from ..modelpack import MAX_CONFIG
 from ..store import read
 
@@ -78,10 +79,7 @@ def history(
         ContentError: it is not the manifest of an artifact.
     """
     root = source.resolve(reference)
-    if root.media_type in INDEX_TYPES:
-        raise ContentError(f"{reference} is an index of several manifests, not a model; name one of them by its digest")
-    manifest = Manifest.parse(read(source, root, MAX_MANIFEST))
-    current = _Found(str(reference), root, manifest, source)
+    current = _Found(str(reference), root, manifest_of(root, source, reference)[1], source)
     return tuple(_follow(current, layout, find_source))
 
 

@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, Any
 from .. import modelconfig
 from ..errors import ContentError
 from ..foreign import facts_of, layers_of
+from ..images import manifest_of
 from ..lineage import Parent
 from ..listing import listing_of
-from ..manifest import INDEX_TYPES, MAX_MANIFEST, Manifest
 from ..modelpack import MAX_CONFIG, path_of
 from ..store import read
 
 if TYPE_CHECKING:
     from ..content import Descriptor
+    from ..manifest import Manifest
     from ..modelpack import Layer
     from ..reference import Reference
     from ..store import Source
@@ -92,6 +93,4 @@ def inspect_config(reference: Reference, source: Source) -> dict[str, Any]:
 
 def _resolve(reference: Reference, source: Source) -> tuple[Descriptor, Manifest]:
     root = source.resolve(reference)
-    if root.media_type in INDEX_TYPES:
-        raise ContentError(f"{reference} is an index of several manifests, not a model; name one of them by its digest")
-    return root, Manifest.parse(read(source, root, MAX_MANIFEST))
+    return root, manifest_of(root, source, reference)[1]

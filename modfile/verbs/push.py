@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from ..errors import NotFoundError
-from ..manifest import is_manifest
+from ..manifest import MAX_MANIFEST, subject_of
 from ..progress import SILENT, Progress
-from ..workers import CONCURRENCY, run_all
-from .closure import closure
+from ..store import read
+from ..workers import CONCURRENCY
 from .copy import Tally, copy
 
 if TYPE_CHECKING:
     from ..content import Descriptor
     from ..reference import Reference
-    from ..store import Inventory, Source, Store
+    from ..store import Source, Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,60 +23,6 @@ class Transferred:
 
     content: Descriptor
     tally: Tally
-
-
-@dataclass(frozen=True, slots=True)
-class Rehearsal:
-    """What a push or a pull would do.
-
-    Attributes:
-        content: the manifest or index that would get the name.
-        missing: what the target lacks, the largest first, manifests last.
-        there: how many pieces of content it has.
-        named: what has the name there now; None for nothing, or where the reference has no tag.
-    """
-
-    content: Descriptor
-    missing: tuple[Descriptor, ...]
-    there: int
-    named: Descriptor | None
-
-    @property
-    def size(self) -> int:
-        """The bytes of what is missing: at most so many would move."""
-        return sum(content.size for content in self.missing)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return it under stable keys."""
-        return {
-            "Digest": str(self.content.digest),
-            "Missing": [content.to_json() for content in self.missing],
-            "There": self.there,
-            "Bytes": self.size,
-            "TagBefore": None if self.named is None else str(self.named.digest),
-        }
-
-
-def rehearse(reference: Reference, source: Source, target: Inventory, *, concurrency: int = CONCURRENCY) -> Rehearsal:
-    """Tell what a push or a pull would do, writing nothing: of the source only manifests are read.
-
-    What the registry could take from another of its repositories, and what the store has of an earlier try, counts as
-    missing.
-
-    Raises:
-        NotFoundError: the source has nothing of that name.
-        ContentError: it is no manifest.
-        RegistryError, AccessDeniedError: the registry failed, or refused.
-    """
-    root = source.resolve(reference)
-    pieces = sorted(closure([root], source).values(), key=lambda piece: (is_manifest(piece.media_type), -piece.size))
-    there = run_all(pieces, lambda piece, stop: target.exists(piece), concurrency)
-    missing = tuple(piece for piece, is_there in zip(pieces, there, strict=True) if not is_there)
-    named = None
-    if reference.tag:
-        with suppress(NotFoundError):
-            named = target.resolve(replace(reference, digest=None))
-    return Rehearsal(root, missing, len(pieces) - len(missing), named)
 
 
 def push(
@@ -98,6 +42,15 @@ def push(
     """
     root = source.resolve(reference)
     tally = copy(root, source, target, progress=progress, concurrency=concurrency)
+    _refer(root, target)
     if reference.tag:
         target.tag(root, reference)
     return Transferred(root, tally)
+
+
+def _refer(root: Descriptor, target: Store) -> None:
+    """See that a registry lists what refers to another manifest, as an image does to its artifact."""
+    from ..registry.repository import Repository  # only who has one has loaded it already
+
+    if isinstance(target, Repository) and (subject := subject_of(root.media_type, read(target, root, MAX_MANIFEST))):
+        target.referrers.add(root, subject.digest)

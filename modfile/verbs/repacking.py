@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -10,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 from ..content import Descriptor, Digest
 from ..errors import ContentError
 from ..layerformat import LayerFormat
-from ..listing import ANNOTATION, ListedFile, listing_of
-from ..modelpack import Layer
+from ..listing import ANNOTATION, listing_of
+from ..modelpack import DEFAULT_MODE, PREFIX_ANNOTATION, FileMetadata, Layer
+from ..packedfiles import read_through
 from ..paths import shown
-from ..pipeline import pump
-from ..progress import SILENT
+from ..store import verify
 from ..tarpacker import Member
 from ..unpack import MOST, named, unpack
 
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from ..layermaker import LayerMaker, Made
-    from ..modelpack import FileMetadata
     from ..progress import Meter
     from ..store import Reader, Source
 
@@ -41,7 +39,7 @@ class PackedLayer:
         self.layer = layer
         self._source = source
         self._is_listed = ANNOTATION in layer.content.annotations
-        self.files = {file.path: file for file in listing_of(layer) or self._read_through()}
+        self.files = {file.path: file for file in listing_of(layer) or read_through(layer, source)}
 
     @classmethod
     def among(cls, layers: Sequence[dict[str, Any]], source: Source) -> dict[int, PackedLayer]:
@@ -63,7 +61,8 @@ class PackedLayer:
     def without(self, paths: set[str], maker: LayerMaker, meter: Meter) -> Made | None:
         """Bring the layer without some files to where the maker's layers go; None if none is left.
 
-        It is read on the way, and verified; format, kind and annotations stay.
+        It is read on the way, and verified; format, kind and annotations stay, but for what the maker's layers have
+        in common.
 
         Raises:
             ContentError, VerificationError: it is not what it says.
@@ -73,25 +72,69 @@ class PackedLayer:
             return None
         with named(self.layer), _Unpacking(self.layer, self._source) as unpacking:
             members = [
-                Member(file.path, file.metadata, unpacking.opener(file.path), digest=file.content.digest)
+                Member(
+                    file.path,
+                    file.metadata,
+                    unpacking.opener(file.path),
+                    digest=file.content.digest,
+                    prefix=self.layer.prefix,
+                )
                 for file in left
             ]
             made = maker.pack(self.layer.kind, members, LayerFormat(self.layer.format), meter)
             unpacking.finish()
-        annotations = {**self.layer.content.annotations, ANNOTATION: made.layer.annotations[ANNOTATION]}
+        said = made.layer.annotations
+        new = said if maker.prefix else {key: said[key] for key in (ANNOTATION, PREFIX_ANNOTATION) if key in said}
+        annotations = {**self.layer.content.annotations, **new}
         if not self._is_listed:  # perhaps since it is too long
             del annotations[ANNOTATION]
         return replace(made, layer=replace(made.layer, annotations=annotations))
 
-    def _read_through(self) -> list[ListedFile]:
-        files = []
-        with named(self.layer), self._source.open(self.layer.content) as packed:
-            for path, metadata, reader in unpack(self.layer, packed, MOST):
-                hasher = hashlib.sha256()
-                pump(reader, hasher, None, metadata.size, SILENT.advance)
-                content = Descriptor("", Digest("sha256", hasher.hexdigest()), metadata.size)
-                files.append(ListedFile(path, content, metadata))
-        return files
+
+def moved(layer: Layer, source: Source, maker: LayerMaker, meter: Meter) -> Made:
+    """Bring a layer that is one raw file to where the maker's layers go, as one of those.
+
+    It is read on the way, and verified.
+
+    Raises:
+        NotFoundError: the source has not got it.
+        VerificationError: its bytes are not what its digest says.
+    """
+    content, path = layer.content, layer.path or ""
+    metadata = layer.metadata or FileMetadata(path.rpartition("/")[2], DEFAULT_MODE, 0, 0, content.size, 0)
+
+    @contextmanager
+    def opened() -> Iterator[Reader]:
+        with source.open(content) as reader:
+            yield _Verifying(reader, content)
+
+    return maker.pack(layer.kind, [Member(path, metadata, opened)], LayerFormat.TAR, meter)
+
+
+class _Verifying:
+    """Hashes content as it is read, and compares when all of it was."""
+
+    def __init__(self, reader: Reader, content: Descriptor) -> None:
+        self._reader = reader
+        self._content = content
+        self._hasher = content.digest.hasher()
+        self._left = content.size
+
+    def readinto(self, buffer: bytearray | memoryview, /) -> int:
+        count = self._reader.readinto(buffer)
+        self._count(memoryview(buffer)[:count])
+        return count
+
+    def read(self, size: int = -1, /) -> bytes:
+        data = self._reader.read(size)
+        self._count(data)
+        return data
+
+    def _count(self, data: memoryview | bytes) -> None:
+        self._hasher.update(data)
+        self._left -= len(data)
+        if not self._left:
+            verify(self._content, self._content.size, Digest(self._content.digest.algorithm, self._hasher.hexdigest()))
 
 
 class _Unpacking:

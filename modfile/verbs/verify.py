@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import stat
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..content import Descriptor, Digest
 from ..descent import FILE, descend, is_missing, trouble
 from ..errors import ContentError, DestinationError, NotFoundError, VerificationError
-from ..manifest import MAX_MANIFEST, Manifest
+from ..images import manifests_of
+from ..lineage import base_advice, naming_bases
+from ..packedfiles import planned
 from ..pipeline import FileReader, pump
-from ..plan import Plan, PlannedFile
 from ..progress import SILENT, Outcome, Progress
-from ..store import read, verify
+from ..store import verify
 from ..workers import CONCURRENCY, StoppableMeter, run_all
 from .copy import label
 from .extract import extract, plan_of
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from threading import Event
 
-    from ..modelpack import Layer
+    from ..plan import Plan
     from ..progress import Meter
     from ..reference import Reference
     from ..store import Inventory, Reader, Source
@@ -36,7 +37,8 @@ class Verified:
     """What was compared with an artifact, and what differs.
 
     `right`, `missing` and `extra` are paths (or, in a store, what blobs are called), `changed` says of each what is
-    wrong, `repaired` are those of the missing and changed that were put right since.
+    wrong, `repaired` are those of the missing and changed that were put right since. `hint` says how to get what is
+    missing, where that is known.
     """
 
     content: Descriptor
@@ -45,6 +47,7 @@ class Verified:
     changed: tuple[tuple[str, str], ...]
     extra: tuple[str, ...] = ()
     repaired: tuple[str, ...] = ()
+    hint: str | None = None
 
     def differs(self, *, allow_extra: bool = False) -> bool:
         """Tell whether anything is not as the artifact says; with `allow_extra`, more may be there."""
@@ -79,7 +82,7 @@ def verify_directory(
     files in layers that list them.
 
     Raises:
-        NotFoundError: the source has nothing of that name, or the directory is not there.
+        NotFoundError: the source has nothing of that name, or lacks a packed layer, or the directory is not there.
         ContentError: the artifact is no model; or a layer packs files in a tar, lists none, and is not to be read.
         DestinationError: the directory cannot be read.
         VerificationError: a packed layer in the store is damaged.
@@ -94,7 +97,9 @@ def verify_directory(
             )
         plan.take_listed()
     elif plan.packed:
-        for files in run_all(plan.packed, lambda layer, stop: _packed(layer, source, progress, stop), concurrency):
+        with naming_bases(root, source):
+            read = run_all(plan.packed, lambda layer, stop: planned(layer, source, progress, stop), concurrency)
+        for files in read:
             plan.add(files)
         plan.check()
     try:
@@ -142,14 +147,15 @@ def verify_store(
     """Compare the blobs that a store has with what an artifact's manifest says; with `by_size` they are not read.
 
     Raises:
-        NotFoundError: the store has nothing of that name.
+        NotFoundError: the store has nothing of that name, or not the manifest.
         ContentError: it is no manifest of a model.
         VerificationError: the manifest itself is damaged.
     """
     root = store.resolve(reference)
-    plan_of(reference, root, store)
-    manifest = Manifest.parse(read(store, root, MAX_MANIFEST))
-    blobs = list({blob.digest: blob for blob in (manifest.config, *manifest.layers)}.values())
+    manifests = manifests_of(root, store)
+    with suppress(NotFoundError, VerificationError):  # of a config that has to be read: it is among the blobs
+        plan_of(reference, root, store)
+    blobs = list({blob.digest: blob for one in manifests for blob in (one.config, *one.layers)}.values())
 
     def look(blob: Descriptor, stop: Event) -> str | None:
         meter = StoppableMeter(progress.start(label(blob), blob.size), stop)
@@ -170,6 +176,7 @@ def verify_store(
         tuple(sorted(name for name, problem in problems.items() if problem is None)),
         tuple(sorted(name for name, problem in problems.items() if problem == "")),
         tuple(sorted((name, problem) for name, problem in problems.items() if problem)),
+        hint=base_advice(root, store),
     )
 
 
@@ -183,22 +190,6 @@ def _hashed(reader: Reader, content: Descriptor, meter: Meter) -> tuple[Digest, 
     hasher = content.digest.hasher()
     size = pump(reader, hasher, None, content.size, meter.advance)
     return Digest(content.digest.algorithm, hasher.hexdigest()), size
-
-
-def _packed(layer: Layer, source: Source, progress: Progress, stop: Event) -> list[PlannedFile]:
-    """Read through a tar for the digests of its files."""
-    from ..unpack import MOST, named, unpack  # few artifacts need it
-
-    files = []
-    meter = StoppableMeter(progress.start(label(layer.content), layer.content.size), stop)
-    with named(layer), source.open(layer.content) as packed:
-        for path, metadata, reader in unpack(layer, packed, MOST, meter.advance):
-            hasher = hashlib.sha256()
-            pump(reader, hasher, None, metadata.size, SILENT.advance)
-            content = Descriptor(layer.content.media_type, Digest("sha256", hasher.hexdigest()), metadata.size)
-            files.append(PlannedFile(path, content, metadata))
-    meter.finish(Outcome.SKIPPED)
-    return files
 
 
 def _compare(root: Descriptor, plan: Plan, top: int, directory: Path, progress: Progress, concurrency: int) -> Verified:

@@ -1,4 +1,4 @@
-"""`modfile diff`, and `--dry-run` of push and pull, as a person types them."""
+"""`modfile diff`, and `--dry-run` of push, pull and build, as a person types them."""
 
 import json
 import os
@@ -159,9 +159,115 @@ def test_a_push_is_rehearsed(modfile, two, ref, tmp_path):
     assert "0 of 7 pieces would be sent (0 bytes); the tag v1 points there already" in again.stderr
     modfile("tag", "tiny:v2", ref)
     said = json.loads(modfile("push", ref, "--dry-run", "--json").stdout)
-    assert list(said) == ["Reference", "Digest", "Missing", "There", "Bytes", "TagBefore"]
+    assert list(said) == ["Reference", "Digest", "Missing", "Mounted", "Copied", "There", "Bytes", "TagBefore"]
     assert said["TagBefore"] not in (None, said["Digest"])
     assert said["Bytes"] == sum(content["size"] for content in said["Missing"])
+
+
+@pytest.fixture
+def adapter(modfile, model, ref, tmp_path, monkeypatch):
+    """A base in the registry, and nothing of it here; the working directory is that of an adapter built on it."""
+    modfile("build", "-t", ref, "--no-creation-time")
+    modfile("push", ref)
+    forget(tmp_path)
+    directory = tmp_path / "adapter"
+    directory.mkdir()
+    (directory / "adapter.safetensors").write_bytes(b"small")
+    (directory / "Modelfile").write_text(f"FROM {ref}\nNAME adapter\nMODEL adapter.safetensors\n")
+    monkeypatch.chdir(directory)
+    return ref.replace("/tests/", "/tests/child-of-")
+
+
+@pytest.mark.parametrize("straight", [True, False])
+def test_layers_of_a_base_that_would_be_mounted_are_not_counted_as_sent(modfile, adapter, ref, straight):
+    if straight:
+        command = ["build", "-t", adapter, "--no-creation-time", "--output-remote"]
+    else:
+        modfile("build", "-t", adapter, "--no-creation-time")
+        command = ["push", adapter]
+    told = modfile(*command, "--dry-run")
+    assert "3 of 8 pieces would be sent (" in told.stderr
+    assert "), 5 mounted; the tag v1 would be new" in told.stderr
+    repository = ref.partition("/")[2].partition(":")[0]
+    assert sum(line.endswith(f"   mounted from {repository}") for line in told.stdout.splitlines()) == 5
+    said = json.loads(modfile(*command, "--dry-run", "--json").stdout)
+    done = json.loads(modfile(*command, "--json").stdout)
+    assert len(said["Mounted"]) == done["Mounted"]["Pieces"] == 5
+    manifest = [piece["size"] for piece in said["Missing"] if piece["digest"] == said["Digest"]]
+    assert said["Bytes"] == done["Moved"]["Bytes"] + sum(manifest)
+    assert "0 of 8 pieces would be sent (0 bytes)" in modfile(*command, "--dry-run").stderr
+
+
+@pytest.mark.parametrize("straight", [True, False])
+def test_layers_of_a_base_in_another_registry_would_be_read_there(modfile, adapter, ref, fake, straight):
+    elsewhere = f"{fake.host}/tests/child:v1"
+    if straight:
+        command = ["build", "-t", elsewhere, "--output-remote"]
+    else:
+        modfile("build", "-t", elsewhere)
+        command = ["push", elsewhere]
+    told = modfile(*command, "--dry-run")
+    assert "8 of 8 pieces would be sent" in told.stderr
+    assert sum(line.endswith(f"read from {ref.rpartition(':')[0]}") for line in told.stdout.splitlines()) == 5
+    said = json.loads(modfile(*command, "--dry-run", "--json").stdout)
+    assert (len(said["Copied"]), said["Mounted"]) == (5, {})
+    assert not fake.requests("POST")
+
+
+def test_a_push_of_layers_that_are_nowhere_is_refused_beforehand(modfile, two, ref, tmp_path):
+    modfile("tag", "tiny:v1", ref)
+    layer = json.loads(modfile("inspect", "tiny:v1").stdout)["Layers"][0]["Digest"]
+    (tmp_path / "storage/store/blobs/sha256" / layer.removeprefix("sha256:")).unlink()
+    assert layer in modfile("push", ref, "--dry-run", exit_code=3).stderr
+
+
+def test_a_build_is_rehearsed(modfile, model, tmp_path):
+    told = modfile("build", "-t", "tiny:v1", "-t", "tiny:v2", "--dry-run")
+    assert "7 of 7 pieces would be stored (" in told.stderr
+    assert told.stderr.endswith("; the tag v1 would be new; the tag v2 would be new\n")
+    assert told.stdout.count("known once it is built") == 2
+    assert not (tmp_path / "storage/store").exists()
+    modfile("build", "-t", "tiny:v1")
+    again = modfile("build", "-t", "tiny:v1", "--dry-run", "--no-creation-time")
+    assert "2 of 7 pieces would be stored" in again.stderr
+    assert "the tag v1 would move from sha256:" in again.stderr
+    assert "no tag would be written" in modfile("build", "--dry-run").stderr
+
+
+def test_keys_of_a_rehearsed_build_are_stable_and_its_digest_is_that_of_the_build(modfile, model):
+    options = ["build", "-t", "tiny:v1", "--no-creation-time", "--compression", "gzip"]
+    said = json.loads(modfile(*options, "--dry-run", "--json").stdout)
+    assert list(said) == ["Digest", "Missing", "Mounted", "Copied", "There", "Bytes", "TagsBefore"]
+    assert said["TagsBefore"] == {"tiny:v1": None}
+    assert said["Digest"] == modfile(*options).stdout.strip()
+    assert said["Bytes"] == sum(content["size"] for content in said["Missing"])
+    said = json.loads(modfile(*options, "--dry-run", "--json").stdout)
+    assert (said["Missing"], said["There"], said["TagsBefore"]) == ([], 7, {"tiny:v1": said["Digest"]})
+
+
+@pytest.mark.parametrize("times", [True, False])
+def test_a_build_of_an_image_is_rehearsed_too(modfile, model, tmp_path, times):
+    options = ["build", "-t", "tiny:v1", "--format", "both", *([] if times else ["--no-creation-time"])]
+    told = modfile(*options, "--dry-run")
+    assert "; the tag v1 would be new; the tag v1-image would be new" in told.stderr
+    assert not (tmp_path / "storage/store").exists()
+    said = json.loads(modfile(*options, "--dry-run", "--json").stdout)
+    unknown = [piece["mediaType"] for piece in said["Missing"] if piece["digest"] is None]
+    assert len(unknown) == (7 if times else 0)  # three configs, their manifests, and the index
+    modfile(*options)
+    blobs = {f"sha256:{path.name}" for path in (tmp_path / "storage/store/blobs/sha256").iterdir()}
+    known = {piece["digest"] for piece in said["Missing"]} - {None}
+    assert known < blobs if times else known == blobs
+    assert len(said["Missing"]) == len(blobs)
+
+
+def test_a_rehearsed_build_refuses_and_warns_as_a_build(modfile, model):
+    Path("model.bin").write_bytes(b"\x80\x02}q\x00.")
+    Path("Modelfile").write_text(Path("Modelfile").read_text() + "MODEL *.bin\n")
+    assert "warning: weights in pickle form" in modfile("build", "--dry-run").stderr
+    Path("config.json").unlink()
+    assert "CONFIG" in modfile("build", "--dry-run", exit_code=1).stderr
+    modfile("build", "--dry-run", "--output-remote", exit_code=2)
 
 
 def test_a_pull_is_rehearsed(modfile, two, ref, tmp_path):

@@ -97,8 +97,11 @@ def test_a_file_is_attached_to_a_child_whose_base_comes_along(modfile, base, tmp
 
 def test_verify_tells_the_base_s_layers_missing_until_it_is_here(modfile, base):
     modfile("build", "-t", sibling(base))
-    assert "5 missing" in modfile("verify", sibling(base), exit_code=4).stderr
-    modfile("pull", base)
+    told = modfile("verify", sibling(base), exit_code=4).stderr
+    assert "5 missing" in told
+    command = told.partition("`modfile ")[2].partition("`")[0].split()
+    assert (command[0], command[1].partition("@")[0]) == ("pull", base.rpartition(":")[0])
+    modfile(*command)
     modfile("verify", sibling(base))
 
 

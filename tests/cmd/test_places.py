@@ -92,7 +92,7 @@ def test_a_directory_is_compared_with_an_artifact_in_place_and_mended_from_it(mo
 
 
 def test_the_blobs_themselves_are_verified_in_place(modfile, tiny, tmp_path):
-    assert "6 files are right" in modfile("verify", tiny).stderr
+    assert "6 blobs are right" in modfile("verify", tiny).stderr
     path = tmp_path / "there"
     if path.is_dir():
         for blob in (path / "blobs/sha256").iterdir():
@@ -159,7 +159,7 @@ def test_the_words_for_store_and_registry_are_known_everywhere(modfile, built, r
     modfile("copy", "tiny:v1", ref)
     assert json.loads(modfile("inspect", "store:tiny:v1").stdout)["Digest"] == built
     assert json.loads(modfile("inspect", f"docker://{ref}").stdout)["Digest"] == built
-    assert "files are right" in modfile("verify", f"registry:{ref}").stderr
+    assert "6 blobs are right" in modfile("verify", f"registry:{ref}").stderr
     modfile("extract", "store:tiny:v1", "-o", tmp_path / "a")
     done = modfile("fetch", f"docker://{ref}", "-o", tmp_path / "b", "--patterns", "*.py")
     assert done.stdout == f"{tmp_path}/b/run.py\n"

@@ -129,6 +129,16 @@ def test_a_password_is_asked_for_kept_where_docker_does_and_forgotten(modfile, m
     modfile("pull", ref, exit_code=5)
 
 
+def test_a_login_and_a_logout_are_told_in_json(modfile, htpasswd_registry, tmp_path):
+    host, user, password = htpasswd_registry.host, htpasswd_registry.username, htpasswd_registry.password
+    done = modfile("login", host, "-u", user, "--password-stdin", "--json", input=password + "\n")
+    assert password not in done.stdout + done.stderr
+    said = json.loads(done.stdout)
+    assert said == {"Host": host, "Username": user, "CredentialStore": str(tmp_path / "home/docker/config.json")}
+    assert json.loads(modfile("logout", host, "--json").stdout) == {"Host": host}
+    assert modfile("logout", host, "--json", exit_code=3).stdout == ""
+
+
 def test_skopeo_uses_the_credentials_that_login_keeps(modfile, model, htpasswd_registry, tmp_path, monkeypatch):
     host = htpasswd_registry.host
     monkeypatch.setenv("REGISTRY_AUTH_FILE", str(tmp_path / "auth.json"))

@@ -6,6 +6,7 @@ import pytest
 
 from modfile.errors import ContentError, NotFoundError
 from modfile.layout import Layout
+from modfile.manifest import Manifest
 from modfile.reference import Reference
 from modfile.verbs.extract import extract
 from modfile.verbs.inspect import inspect, inspect_config
@@ -83,6 +84,22 @@ def test_a_modelkit_is_extracted_verified_and_fetched_from(layout, tmp_path, com
     assert done.written == ("README.md", "data/train.csv")
     with pytest.raises(NotFoundError, match="matches no file"):
         extract(REF, layout, tmp_path / "none", patterns=["*.gguf"])
+
+
+@pytest.mark.parametrize("gone", [True, False])
+def test_a_config_that_is_gone_or_damaged_is_among_what_is_wrong(layout, gone):
+    root = modelkit(layout)
+    config = Manifest.parse(layout.blob_path(root.digest).read_bytes()).config
+    path = layout.blob_path(config.digest)
+    data = path.read_bytes()
+    path.unlink()
+    if not gone:
+        path.write_bytes(data[:-1] + b" ")
+    found = verify_store(REF, layout)
+    assert found.differs()
+    wrong = found.missing if gone else tuple(name for name, _ in found.changed)
+    assert wrong == (f"config {config.digest.short}",)
+    assert len(found.right) == 5
 
 
 def test_a_modelkit_is_told_in_the_words_of_modelpack(layout):

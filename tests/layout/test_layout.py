@@ -242,6 +242,40 @@ def test_an_index_that_fails_to_be_changed_stays_as_it_was(layout):
     assert (layout.root / "index.json").read_bytes() == before
 
 
+@pytest.mark.parametrize("what", ["a FIFO", "a directory"])
+@pytest.mark.parametrize("name", ["index.json", "oci-layout"])
+def test_what_is_no_file_in_place_of_a_small_file_is_refused_and_not_waited_for(layout, name, what):
+    layout.tag(layout.add_bytes(b"{}", OCI_MANIFEST), REF)
+    path = layout.root / name
+    path.unlink()
+    if what == "a FIFO":
+        os.mkfifo(path)
+    else:
+        path.mkdir()
+    raised = []
+
+    def use(work):
+        try:
+            work()
+        except StoreError as error:
+            raised.append(str(error))
+
+    for work in (layout.entries, lambda: layout.resolve(REF), lambda: layout.untag([REF])):
+        thread = threading.Thread(target=use, args=(work,), daemon=True)
+        thread.start()
+        thread.join(20)
+        assert not thread.is_alive()
+    assert len(raised) == 3
+    assert all(name in text for text in raised)
+
+
+def test_a_link_to_an_index_is_read_as_ever(layout, tmp_path):
+    layout.tag(layout.add_bytes(b"{}", OCI_MANIFEST), REF)
+    (layout.root / "index.json").rename(tmp_path / "elsewhere.json")
+    (layout.root / "index.json").symlink_to(tmp_path / "elsewhere.json")
+    assert [entry.reference for entry in layout.entries()] == [REF]
+
+
 def _tag_many(root, worker):
     layout = Layout(root)
     for number in range(20):

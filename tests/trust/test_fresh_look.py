@@ -104,6 +104,33 @@ def test_a_path_that_no_system_call_takes_is_refused(segments):
         check_plan(["a/" * segments + "file"])
 
 
+@pytest.mark.promise("W1")
+@pytest.mark.parametrize(
+    ("path", "told"),
+    [
+        ("/".join(["s" * 254] * 16 + ["s" * 16]), "more than 4,095 bytes"),
+        ("a/" * 256 + "file", "more than 256 directories deep"),
+        ("s" * 256, "segment of more than 255 bytes"),
+    ],
+)
+def test_a_path_just_beyond_what_is_promised_is_refused_and_one_just_within_is_not(path, told):
+    with pytest.raises(ContentError, match=told):
+        check_plan([path])
+    check_plan([path.removeprefix("a/").removeprefix("s")])
+
+
+@pytest.mark.promise("W4")
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])
+def test_a_file_s_mode_is_the_artifact_s_and_a_directory_s_what_the_umask_leaves(out, umask):
+    before = os.umask(umask)
+    try:
+        extract(REF, Artifact([raw("below/file", b"x", mode=0o666)]), out)
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((out / "below/file").stat().st_mode) == 0o666
+    assert stat.S_IMODE((out / "below").stat().st_mode) == 0o777 & ~umask
+
+
 @pytest.mark.promise("W1", "W3")
 @pytest.mark.parametrize(
     "path",

@@ -31,6 +31,7 @@ from modfile.verbs.prune import prune
 from modfile.verbs.pull import pull
 from modfile.verbs.push import push
 from modfile.verbs.repair import repair
+from modfile.verbs.verify import verify_directory, verify_store
 from modfile.whereabouts import Whereabouts
 from modfile.workspace import Workspace
 from tests.models import MODELFILE, small_model
@@ -283,6 +284,20 @@ def test_a_base_by_digest_that_was_one_before_is_not_asked_for_again(child, adap
     build(child, adapter, LORA.replace(str(BASE), str(exact)), CHILD, find_source=nowhere)
 
 
+def test_who_verifies_a_directory_against_a_child_is_told_how_to_get_the_base(layout, adapter, tmp_path):
+    away = Layout(tmp_path / "registry")
+    directory = small_model(tmp_path / "base")
+    (directory / "more.md").write_text("more")
+    build(away, directory, MODELFILE + "DOC more.md\n", BASE, max_layers=5)
+    built = build(layout, adapter, LORA, CHILD, find_source=Registry(away))
+    with pytest.raises(NotFoundError, match=f"5 layers of it are not in the local store.*`modfile pull {BASE.name}"):
+        verify_directory(CHILD, layout, adapter)
+    hint = verify_store(CHILD, layout).hint
+    assert hint is not None
+    assert f"`modfile pull {BASE.name}" in hint
+    assert built.inherited == 5
+
+
 @pytest.mark.parametrize("name", ["unknown:v1", f"unknown@sha256:{'0' * 64}"])
 def test_a_base_that_is_nowhere_is_not_found(layout, adapter, name):
     with pytest.raises(NotFoundError, match=f"FROM {name}: it is not in the local store"):
@@ -303,7 +318,7 @@ def tagged(layout, value):
 def test_an_index_is_no_base(here, adapter):
     root = here.resolve(BASE).to_json()
     tagged(here, {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [root]})
-    with pytest.raises(ContentError, match=f"FROM {BASE}: it is an index of several manifests"):
+    with pytest.raises(ContentError, match=f"FROM {BASE}: it is an index, as container images are"):
         build(here, adapter, LORA, CHILD)
 
 

@@ -220,3 +220,4 @@ def test_the_blobs_of_a_store_are_verified_too(layout):
     assert [path for path, _ in found.changed] == ["b/c.bin"]
     blob.unlink()
     assert verify_store(REF, layout, by_size=True).missing == ("b/c.bin",)
+    assert verify_store(REF, layout).hint is None
