@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,6 +11,11 @@ from modfile.errors import UsageError
 from .console import size
 from .options import AsJSON, connected
 from .session import DIRECT, Connection, Session
+
+if TYPE_CHECKING:
+    from modfile.verbs.ls import Listed
+
+_MOST_NAMED = 4
 
 
 @connected
@@ -28,7 +33,8 @@ def ls(
 ) -> None:
     """List the local store, newest first.
 
-    With --remote, the tags of a repository. With REPO alone, what the local store has of it.
+    With --remote, the tags of a repository, and which of them are the same artifact. With REPO alone, what the local
+    store has of it.
 
     \b
       modfile ls
@@ -62,16 +68,22 @@ def ls(
         for digest in dict.fromkeys(row.digest for row in rows):
             session.console.result(str(digest))
     else:
-        session.console.table(
-            ("REPOSITORY", "TAG", "DIGEST", "CREATED", "SIZE"),
-            [
-                (
-                    row.repository or "<none>",
-                    row.tag or "<none>",
-                    row.digest.short,
-                    (row.created or "-").replace("T", " ").removesuffix("Z"),
-                    "-" if row.size is None else size(row.size),
-                )
-                for row in rows
-            ],
-        )
+        heads = ["REPOSITORY", "TAG", "DIGEST", "CREATED", "SIZE", *(["SAME AS"] if remote else [])]
+        session.console.table(heads, [_cells(row) for row in rows])
+
+
+def _cells(row: Listed) -> list[str]:
+    return [
+        row.repository or "<none>",
+        row.tag or "<none>",
+        row.digest.short,
+        (row.created or "-").replace("T", " ").removesuffix("Z"),
+        "-" if row.size is None else size(row.size),
+        *([] if row.shared_with is None else [_named(row.shared_with)]),
+    ]
+
+
+def _named(tags: tuple[str, ...]) -> str:
+    """Name tags, some of them where there are many."""
+    more = len(tags) - _MOST_NAMED
+    return ", ".join(tags[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")

@@ -1,0 +1,1 @@
+"""MLflow: its model registry and its artifact stores, beside OCI registries."""
