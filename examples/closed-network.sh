@@ -68,15 +68,7 @@ run modfile load -i small.tar
 run modfile ls
 
 say "6. A registry inside: modfile serve, over a store of its own; both versions go there"
-modfile --storage-dir "$work/registry" serve --port 0 --allow-push >registry.url 2>registry.log &
-registry=$!
-trap 'kill "$registry" 2>/dev/null; wait "$registry" 2>/dev/null || true' EXIT
-until [ -s registry.url ]; do
-    kill -0 "$registry" 2>/dev/null || { cat registry.log >&2; exit 1; }
-    sleep 0.1
-done
-host=$(cat registry.url)
-host=${host#http://}
+serve_registry "$work/registry"
 run modfile copy --all-tags store:models.example.com/llm/small "$host/"
 
 say "7. A machine inside takes version 2 from there, and has what was outside"

@@ -28,14 +28,7 @@ for number in $(seq -w 600); do echo "document $number" >"$work/model/docs/$numb
 printf 'NAME many\nMODEL *.bin\nDOC docs/*.md\n' >"$work/model/Modelfile"
 
 say "2. A registry on a free loopback port"
-modfile --storage-dir "$work/registry" serve --port 0 --allow-push >"$work/registry.url" 2>"$work/registry.log" &
-registry=$!
-trap 'kill "$registry" 2>/dev/null; wait "$registry" 2>/dev/null || true' EXIT
-until [ -s "$work/registry.url" ]; do
-    kill -0 "$registry" 2>/dev/null || { cat "$work/registry.log" >&2; exit 1; }
-    sleep 0.1
-done
-url=$(cat "$work/registry.url")
+serve_registry "$work/registry"
 repository=${url#http://}/llm/many
 
 say "3. In each format, twice: the same files give the same digest"

@@ -28,15 +28,7 @@ mkdir -p "$work/base" "$work/adapter"
 cd "$work"
 
 say "2. A registry: modfile serve, over a store of its own"
-modfile --storage-dir "$work/registry" serve --port 0 --allow-push >registry.url 2>registry.log &
-registry=$!
-trap 'kill "$registry" 2>/dev/null; wait "$registry" 2>/dev/null || true' EXIT
-until [ -s registry.url ]; do
-    kill -0 "$registry" 2>/dev/null || { cat registry.log >&2; exit 1; }
-    sleep 0.1
-done
-host=$(cat registry.url)
-host=${host#http://}
+serve_registry "$work/registry"
 
 say "3. Somebody publishes a base"
 python - base adapter <<'PYTHON'

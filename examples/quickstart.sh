@@ -47,14 +47,7 @@ PYTHON
 ls -sh "$work/minilm"
 
 say "3. A registry on a free loopback port: modfile serve, over a store of its own"
-modfile --storage-dir "$work/registry" serve --port 0 --allow-push >"$work/registry.url" 2>"$work/registry.log" &
-registry=$!
-trap 'kill "$registry" 2>/dev/null; wait "$registry" 2>/dev/null || true' EXIT
-until [ -s "$work/registry.url" ]; do
-    kill -0 "$registry" 2>/dev/null || { cat "$work/registry.log" >&2; exit 1; }
-    sleep 0.1
-done
-url=$(cat "$work/registry.url")
+serve_registry "$work/registry"
 echo "it answers at $url"
 
 export MODFILE_STORAGE_DIR="$work/storage"

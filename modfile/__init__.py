@@ -24,6 +24,7 @@ __all__ = [
     "errors",
     "fetch",
     "generate",
+    "import_model",
     "inspect",
     "open_safetensors",
     "pull",
@@ -32,7 +33,7 @@ __all__ = [
 
 if TYPE_CHECKING:
     from . import errors
-    from .api import build, fetch, generate, inspect, open_safetensors, pull, push
+    from .api import build, fetch, generate, import_model, inspect, open_safetensors, pull, push
     from .description import Artifact, ArtifactFile
     from .progress import Progress
     from .reference import Reference

@@ -81,7 +81,9 @@ def find_base(reference: Reference, layout: Layout, find_source: FindSource) -> 
     source: Source = layout if root else find_source(reference)
     root = root or source.resolve(reference)
     if root.media_type in INDEX_TYPES:
-        raise ContentError(f"FROM {reference}: it is an index of several manifests; name one of them by its digest")
+        raise ContentError(
+            f"FROM {reference}: it is an index, as container images are; name the ModelPack artifact of the same model"
+        )
     data = read(source, root, MAX_MANIFEST)
     try:
         manifest = Manifest.parse(data)

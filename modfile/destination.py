@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING
 
 from .content import Digest
 from .descent import DIRECTORY, FILE, descend, is_missing, resolve, trouble
-from .errors import AccessDeniedError, DestinationError, NotFoundError, RegistryError, VerificationError
+from .errors import (
+    AccessDeniedError,
+    DestinationError,
+    NotFoundError,
+    OriginError,
+    RegistryError,
+    VerificationError,
+)
 from .modelpack import DEFAULT_MODE
 from .partial import Partial
 from .pipeline import FileReader, pump
@@ -36,7 +43,7 @@ if TYPE_CHECKING:
     from .store import Reader, Source
 
 # What a later try of the same command may get further with, so that what came is kept.
-_WORTH_GOING_ON = (RegistryError, AccessDeniedError, CancelledError, KeyboardInterrupt)
+_WORTH_GOING_ON = (RegistryError, OriginError, AccessDeniedError, CancelledError, KeyboardInterrupt)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from .mirror import Mirror
+    from .origins.settings import OriginSettings
 
 _YEAR_9999, _LONGEST_EPOCH = 253402300799, 12
 _MOST_AT_ONCE = 100
@@ -31,6 +32,7 @@ _REGISTRY_KEYS: Mapping[str, type] = {
     "mirror": str,
     "trust_realm": list,
 }
+_NO_TOKEN = "HF_HUB_DISABLE_IMPLICIT_TOKEN"  # noqa: S105 - a variable's name
 _SOCKS = ("socks4", "socks4a", "socks5", "socks5h")
 
 
@@ -202,3 +204,70 @@ def source_date_epoch(environment: Mapping[str, str] = os.environ) -> int | None
     if not (text.isascii() and text.isdigit() and len(text) <= _LONGEST_EPOCH and int(text) <= _YEAR_9999):
         raise UsageError(f"SOURCE_DATE_EPOCH is {text[:40]!r}; expected seconds since 1970")
     return int(text)
+
+
+def origin_settings(environment: Mapping[str, str] = os.environ) -> OriginSettings:
+    """Return how the places that models come from are reached, as their own client libraries read it.
+
+    Hugging Face's `HF_ENDPOINT`, `HF_TOKEN`, `HF_HUB_CACHE`, `HF_HOME`; ModelScope's `MODELSCOPE_ENDPOINT` (or the
+    older `MODELSCOPE_DOMAIN`) and `MODELSCOPE_API_TOKEN`; MLflow's `MLFLOW_TRACKING_URI`. What else they know, such as
+    a token that a login left, they find by themselves.
+
+    Raises:
+        UsageError: an endpoint is not an http or https URL.
+    """
+    from .origins.settings import HUGGING_FACE, MODELSCOPE, OriginSettings
+
+    modelscope = environment.get("MODELSCOPE_ENDPOINT") or environment.get("MODELSCOPE_DOMAIN") or MODELSCOPE
+    if "://" not in modelscope:
+        modelscope = f"https://{modelscope}"
+    return OriginSettings(
+        hf_endpoint=_endpoint("HF_ENDPOINT", environment.get("HF_ENDPOINT") or HUGGING_FACE),
+        hf_token=None if _is_true(environment, _NO_TOKEN) else environment.get("HF_TOKEN", "").strip() or None,
+        hf_cache=_hugging_face_cache(environment),
+        modelscope_endpoint=_endpoint("MODELSCOPE_ENDPOINT", modelscope),
+        modelscope_token=environment.get("MODELSCOPE_API_TOKEN", "").strip() or None,
+        mlflow_tracking_uri=environment.get("MLFLOW_TRACKING_URI") or None,
+    )
+
+
+def mlflow_server_hosts(environment: Mapping[str, str] = os.environ) -> frozenset[str] | None:
+    """Return the registries that this process may talk to for an MLflow server's clients; None for any.
+
+    `mlflow server` tells its workers by `_MLFLOW_SERVER_ARTIFACT_ROOT` and `_MLFLOW_SERVER_ARTIFACT_DESTINATION` where
+    it keeps artifacts. Where else its clients may send it, is said by `MLFLOW_ALLOWED_HOST_ADDRESSED_ARTIFACT_SCHEMES`.
+    """
+    root = environment.get("_MLFLOW_SERVER_ARTIFACT_ROOT")
+    allowed = environment.get("MLFLOW_ALLOWED_HOST_ADDRESSED_ARTIFACT_SCHEMES", "").lower().split(",")
+    if root is None or "modelpack" in (scheme.strip() for scheme in allowed):
+        return None
+    locations = (root, environment.get("_MLFLOW_SERVER_ARTIFACT_DESTINATION", ""))
+    parts = (location.partition("://") for location in locations)
+    return frozenset(rest.partition("/")[0] for scheme, _, rest in parts if scheme == "modelpack")
+
+
+def _is_true(environment: Mapping[str, str], variable: str) -> bool:
+    return environment.get(variable, "").upper() in ("1", "ON", "YES", "TRUE")
+
+
+def _endpoint(variable: str, url: str) -> str:
+    from urllib.parse import urlsplit
+
+    try:
+        parts = urlsplit(url.strip())
+        fine = parts.scheme in ("http", "https") and bool(parts.hostname) and "@" not in parts.netloc
+    except ValueError:
+        fine = False
+    if not fine:
+        raise UsageError(f"{variable} is not a URL such as https://huggingface.co")
+    return url.strip().rstrip("/")
+
+
+def _hugging_face_cache(environment: Mapping[str, str]) -> Path:
+    """Return where Hugging Face's libraries keep downloads (huggingface_hub's page "Environment variables")."""
+    if chosen := environment.get("HF_HUB_CACHE") or environment.get("HUGGINGFACE_HUB_CACHE"):
+        return Path(chosen).expanduser()
+    if home := environment.get("HF_HOME"):
+        return Path(home).expanduser() / "hub"
+    cache = environment.get("XDG_CACHE_HOME")
+    return (Path(cache).expanduser() if cache else Path.home() / ".cache") / "huggingface" / "hub"

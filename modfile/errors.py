@@ -11,6 +11,7 @@
     ├── ContentError                 1  a manifest, config or layer that breaks its format
     ├── StoreError                   1  the local store cannot do what is asked
     ├── DestinationError             1  files cannot be written where they should go
+    ├── OriginError                  1  where a model comes from, or the way to it, failed
     └── RegistryError                1  the registry, or the way to it, failed
         └── ConnectionLostError      1  a stream broke off; opening it again where it broke may help
 
@@ -74,6 +75,10 @@ class StoreError(ModfileError):
 
 class DestinationError(ModfileError):
     """Files cannot be written where they should go."""
+
+
+class OriginError(ModfileError):
+    """Where a model comes from, or the way to it, failed."""
 
 
 class RegistryError(ModfileError):

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from dataclasses import dataclass
-from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from . import modelcard
@@ -14,13 +12,13 @@ from .instructions import fault
 from .modelcard import ModelCard
 from .weights.packing import Scheme
 from .weights.parameters import format_count
-from .weights.reader import WorkspaceReader
+from .weights.reader import ContextReader
 from .weights.survey import Weights, survey
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from .workspace import Workspace, WorkspaceFile
+    from .context import Context, F
 
 MAX_CONFIG = 16 * 2**20
 """The largest config.json that is read, in bytes."""
@@ -56,28 +54,31 @@ class Metadata:
     warnings: tuple[str, ...]
 
 
-def read_metadata(workspace: Workspace, files: Sequence[WorkspaceFile]) -> Metadata:
-    """Read what the files say of the model; where they are silent, nothing is said.
+def read_metadata(context: Context[F], files: Sequence[F], otherwise: Iterable[Field] = ()) -> Metadata:
+    """Read what the files say of the model; where they are silent, nothing is said but what `otherwise` says.
 
     What is damaged, too large or makes no sense becomes a warning, one line each. Of weights, headers are read only.
     """
-    reader = WorkspaceReader(workspace)
+    reader = ContextReader(context)
     top = {file.path: file for file in files if file.path in (_CONFIG, _CARD)}
     config = _read_config(reader, top.get(_CONFIG))
     card = _read_card(reader, top.get(_CARD))
     scheme = Scheme.parse(config)
-    weights = survey(workspace, files, scheme)
+    weights = survey(context, files, scheme)
     candidates = [
-        Field("NAME", (PurePath(os.path.realpath(workspace.root)).name,), "the directory's name"),
+        Field("NAME", (context.name,), context.name_source),
         *_from_config(config),
         *_from_weights(weights, config, scheme),
         *_from_card(card, weights),
     ]
     fields, dropped = _checked(candidates)
+    said = {field.keyword for field in fields}
+    more, dropped_too = _checked(field for field in otherwise if field.keyword not in said)
+    fields, dropped = (*fields, *more), (*dropped, *dropped_too)
     return Metadata(fields, (*reader.warnings, *weights.warnings, *dropped))
 
 
-def _read_config(reader: WorkspaceReader, file: WorkspaceFile | None) -> Mapping[str, Any]:
+def _read_config(reader: ContextReader[F], file: F | None) -> Mapping[str, Any]:
     """Return config.json, empty if there is none that can be read."""
     data = reader.whole(file, MAX_CONFIG) if file else None
     if data is None:
@@ -95,7 +96,7 @@ def _read_config(reader: WorkspaceReader, file: WorkspaceFile | None) -> Mapping
     return {}
 
 
-def _read_card(reader: WorkspaceReader, file: WorkspaceFile | None) -> ModelCard:
+def _read_card(reader: ContextReader[F], file: F | None) -> ModelCard:
     """Return the model card, empty if there is none that can be read."""
     data = reader.head(file, modelcard.MAX_SIZE) if file else None
     if data is None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import pickletools
 import re
 from typing import TYPE_CHECKING
 
+from .context import F, read_up_to
+
 if TYPE_CHECKING:
-    from .workspace import Workspace, WorkspaceFile
+    from .context import Context, ReadAt
 
 _HEAD = 4096
 _TAIL = 65_557  # the longest end of a zip file: its record and a comment of 65,535 bytes
@@ -21,7 +22,7 @@ _OBJECT_ARRAY = re.compile(rb"""['"][|<>=]?O\d*['"]""")
 _NAME = re.compile(r"[A-Za-z_][\w.]* [A-Za-z_][\w.]*")
 
 
-def pickled(workspace: Workspace, file: WorkspaceFile) -> bool:
+def pickled(context: Context[F], file: F) -> bool:
     """Tell whether a file is in pickle form, by its name and by what it holds, of which only a little is read.
 
     Pickles of every protocol (the legacy PyTorch form begins with one), zip archives that hold one (PyTorch since
@@ -34,10 +35,10 @@ def pickled(workspace: Workspace, file: WorkspaceFile) -> bool:
         return False
     if _BY_NAME.fullmatch(file.path):
         return True
-    with workspace.open(file) as descriptor:
-        head = os.pread(descriptor, _HEAD, 0)
+    with context.reading(file) as read_at:
+        head = read_up_to(read_at, 0, _HEAD)
         if head.startswith(b"PK\x03\x04"):
-            return _zip_holds_pickle(descriptor, file.size)
+            return _zip_holds_pickle(read_at, file.size)
     whole = len(head) == file.size
     if head.startswith(b"\x93NUMPY"):
         return _OBJECT_ARRAY.search(_numpy_header(head)) is not None
@@ -79,26 +80,26 @@ def _numpy_header(head: bytes) -> bytes:
     return head[8 + width : 8 + width + int.from_bytes(head[8 : 8 + width], "little")]
 
 
-def _zip_holds_pickle(descriptor: int, size: int) -> bool:
-    return any(name.lower().endswith((b".pkl", b".pickle")) for name in _zip_names(descriptor, size))
+def _zip_holds_pickle(read_at: ReadAt, size: int) -> bool:
+    return any(name.lower().endswith((b".pkl", b".pickle")) for name in _zip_names(read_at, size))
 
 
-def _zip_names(descriptor: int, size: int) -> list[bytes]:
+def _zip_names(read_at: ReadAt, size: int) -> list[bytes]:
     """Return the names of a zip archive's members, those in the first MiB of its directory.
 
     The layout is APPNOTE.TXT's: 4.3.16 is the end record, 4.3.14 and 4.3.15 are those of zip64, 4.3.12 a file header.
     """
     start = max(0, size - _TAIL)
-    tail = os.pread(descriptor, size - start, start)
+    tail = read_up_to(read_at, start, size - start)
     end = tail.rfind(b"PK\x05\x06")
     if end < 0 or end + 20 > len(tail):
         return []
     length, offset = _number(tail, end + 12, 4), _number(tail, end + 16, 4)
     locator = end - 20
     if locator >= 0 and tail[locator : locator + 4] == b"PK\x06\x07":
-        record = os.pread(descriptor, 56, min(_number(tail, locator + 8, 8), size))
+        record = read_up_to(read_at, min(_number(tail, locator + 8, 8), size), 56)
         length, offset = _number(record, 40, 8), _number(record, 48, 8)
-    directory = os.pread(descriptor, min(length, _MAX_DIRECTORY), min(offset, size))
+    directory = read_up_to(read_at, min(offset, size), min(length, _MAX_DIRECTORY))
     names, place = [], 0
     while directory[place : place + 4] == b"PK\x01\x02":
         lengths = [_number(directory, place + at, 2) for at in (28, 30, 32)]

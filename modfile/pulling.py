@@ -5,14 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from .errors import ContentError, NotFoundError, RegistryError, UsageError
-from .manifest import INDEX_TYPES, MAX_MANIFEST, Manifest
+from .errors import NotFoundError, RegistryError, UsageError
+from .images import manifest_of
+from .manifest import INDEX_TYPES
 from .progress import SILENT, Outcome, Progress
 from .reference import DEFAULT_TAG, Reference
 from .session import DIRECT, Connection, Session
 from .snapshots import Selection, Snapshot, Snapshots, Work
-from .store import Combined, InMemory, read
-from .verbs.copy import label
+from .store import Combined
+from .verbs.copy import copy, label
 from .verbs.extract import extract, plan_of
 from .workers import StoppableMeter, run_all
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from threading import Event
 
     from .content import Descriptor, Digest
+    from .manifest import Manifest
     from .store import Source
 
 _ONE_TRY = 1
@@ -86,8 +88,6 @@ class Puller:
             StoreError, DestinationError: the disk did not take it.
         """
         content, source = self._resolve(reference)
-        if content.media_type in INDEX_TYPES:
-            raise ContentError(f"{reference} is an index of several manifests; name one of them by its digest")
         if not self._force_verify and (found := self._found(reference, content, selection, source)):
             return found
         work = Work(
@@ -103,7 +103,9 @@ class Puller:
                 return found  # another one did the work while this one waited
             with self._layout.writing():
                 source = source or self._source(reference)
-                manifest = self._manifest(content, source)
+                if content.media_type in INDEX_TYPES and selection.is_everything and source is not self._layout:
+                    self._bring_index(content, source, self._at_once(reference))
+                manifest = self._manifest(content, source, reference)
                 plan = plan_of(reference, content, Combined((self._layout, source)))
                 if plan.note:
                     self._session.note(plan.note)
@@ -179,13 +181,17 @@ class Puller:
             return self._layout
         return self._session.source(reference, self._connection)
 
-    def _manifest(self, content: Descriptor, source: Source) -> Manifest:
-        """Return the manifest, which the local store has from now on."""
-        there = self._layout.exists(content)
-        data = read(self._layout if there else source, content, MAX_MANIFEST)
-        if not there:
-            self._layout.put(content, InMemory({content: data}), SILENT)
-        return Manifest.parse(data)
+    def _manifest(self, content: Descriptor, source: Source, reference: Reference) -> Manifest:
+        """Return the manifest, which the local store has from now on; with an index, the one that is chosen of it."""
+        chosen, manifest = manifest_of(content, Combined((self._layout, source)), reference)
+        for one in dict.fromkeys((chosen, content)):
+            if not self._layout.exists(one):
+                self._layout.put(one, source, SILENT)
+        return manifest
+
+    def _bring_index(self, content: Descriptor, source: Source, concurrency: int) -> None:
+        """Bring all that an image is, for every platform: the local store is to have what it has the name of."""
+        copy(content, source, self._layout, progress=self._progress, concurrency=concurrency)
 
     def _bring(self, contents: Sequence[Descriptor], source: Source, concurrency: int) -> frozenset[Digest]:
         """Bring blobs to the local store; return those that came, hashed on their way."""

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import math
-import os
 import re
 from collections import Counter
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from .context import ContextFile, F, read_up_to
 from .glob import Pattern
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from .workspace import Workspace, WorkspaceFile
+    from .context import Context
 
 MAX_TEXT = 1 << 20
 """The largest text file, in bytes, that is searched for tokens."""
@@ -63,11 +63,11 @@ _AWS_NAMED = re.compile(
 )
 
 
-def find_secrets(workspace: Workspace, files: Iterable[WorkspaceFile], allow: Sequence[str] = ()) -> tuple[Secret, ...]:
+def find_secrets(context: Context[F], files: Iterable[F], allow: Sequence[str] = ()) -> tuple[Secret, ...]:
     """Return those of the files that look like secrets, in the order given.
 
     Args:
-        workspace: Where the files are.
+        context: Where the files are.
         files: What is to be packed.
         allow: Patterns (`glob.Pattern`) of paths that are packed whatever they look like.
 
@@ -80,13 +80,13 @@ def find_secrets(workspace: Workspace, files: Iterable[WorkspaceFile], allow: Se
     for file in files:
         if any(pattern.matches(file.path) or pattern.text == file.path for pattern in patterns):
             continue
-        why = _by_name(file) or _by_content(workspace, file)
+        why = _by_name(file) or _by_content(context, file)
         if why:
             found.append(Secret(file.path, why))
     return tuple(found)
 
 
-def _by_name(file: WorkspaceFile) -> str | None:
+def _by_name(file: ContextFile) -> str | None:
     *directories, name = file.path.split("/")
     name = name.lower()
     if not file.size:
@@ -100,13 +100,13 @@ def _by_name(file: WorkspaceFile) -> str | None:
     return "an SSH private key, by its name" if _SSH_KEY.fullmatch(name) else None
 
 
-def _by_content(workspace: Workspace, file: WorkspaceFile) -> str | None:
+def _by_content(context: Context[F], file: F) -> str | None:
     name = file.path.rpartition("/")[2].lower()
     may_be_key = name.endswith((".pem", ".key")) or _SSH_KEY_COPY.fullmatch(name) is not None
     if not file.size or (file.size > MAX_TEXT and not may_be_key):
         return None
-    with workspace.open(file) as descriptor, os.fdopen(descriptor, "rb", closefd=False) as stream:
-        data = stream.read(MAX_TEXT)
+    with context.reading(file) as read_at:
+        data = read_up_to(read_at, 0, min(file.size, MAX_TEXT))
     if may_be_key and _PRIVATE_KEY.search(data):
         return "holds a private key"
     if file.size > MAX_TEXT or b"\0" in data:

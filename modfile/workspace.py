@@ -7,6 +7,7 @@ import stat
 from bisect import bisect_left
 from contextlib import contextmanager
 from functools import cached_property
+from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from . import ignorefile
@@ -18,6 +19,8 @@ from .tree import Tree, WorkspaceFile, open_path
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
+
+    from .context import ReadAt
 
 __all__ = ["Workspace", "WorkspaceFile", "named_file"]
 
@@ -116,6 +119,26 @@ class Workspace:
             _check_unchanged(file, descriptor, "while it was read")
         finally:
             os.close(descriptor)
+
+    @property
+    def name(self) -> str:
+        """The directory's own name, whatever links lead to it."""
+        return PurePath(os.path.realpath(self.root)).name
+
+    @property
+    def name_source(self) -> str:
+        """Where that name comes from, as the rest of a sentence."""
+        return "the directory's name"
+
+    @contextmanager
+    def reading(self, file: WorkspaceFile) -> Iterator[ReadAt]:
+        """Open a file, to read parts of it.
+
+        Raises:
+            WorkspaceError: as for `open`.
+        """
+        with self.open(file) as descriptor:
+            yield lambda offset, length: os.pread(descriptor, length, offset)
 
     @cached_property
     def _ignore(self) -> IgnoreFile | None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 import trustme
 
+from tests.hubs.server import Hub, serving_hub
 from tests.registries import docker, served
 from tests.registries.fake import FakeRegistry, fake_registry
 from tests.registries.memory import MemorySource
@@ -165,6 +166,13 @@ def other_fake() -> Iterator[FakeRegistry]:
 @pytest.fixture
 def tls_fake(server_tls: ssl.SSLContext) -> Iterator[FakeRegistry]:
     with fake_registry(server_tls) as one:
+        yield one
+
+
+@pytest.fixture
+def hub() -> Iterator[Hub]:
+    """A hub of models on loopback, with none yet; nothing is set in the environment."""
+    with serving_hub() as one:
         yield one
 
 

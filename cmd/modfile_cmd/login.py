@@ -10,7 +10,7 @@ import typer
 from modfile.errors import UsageError
 from modfile.reference import check_host
 
-from .options import connected
+from .options import AsJSON, connected
 from .session import DIRECT, Connection, Session
 
 Host = Annotated[str, typer.Argument(metavar="HOST", show_default=False, help="The registry: host or host:port.")]
@@ -28,6 +28,7 @@ def login(
         typer.Option("--password", "-p", metavar="TEXT", help="Asked for on a terminal; better than saying it here."),
     ] = None,
     password_stdin: Annotated[bool, typer.Option("--password-stdin", help="Read the password from stdin.")] = False,
+    as_json: AsJSON = False,
     connection: Connection = DIRECT,
 ) -> None:
     """Log in to a registry.
@@ -55,7 +56,10 @@ def login(
     credential = Credential(username, password)
     session.registry(host, connection).authenticate(credential)
     where = session.credentials(connection).set(host, credential)
-    session.console.result(f"logged in to {host}; credentials kept in {where}")
+    if as_json:
+        session.console.json({"Host": host, "Username": username, "CredentialStore": str(where)})
+    else:
+        session.console.result(f"logged in to {host}; credentials kept in {where}")
 
 
 def _ask(what: str, *, hide: bool = False) -> str:

@@ -8,11 +8,11 @@ from modfile.errors import NotFoundError
 from modfile.reference import check_host
 
 from .login import Host
-from .options import AuthFile
+from .options import AsJSON, AuthFile
 from .session import Connection, Session
 
 
-def logout(context: typer.Context, host: Host, authfile: AuthFile = None) -> None:
+def logout(context: typer.Context, host: Host, authfile: AuthFile = None, as_json: AsJSON = False) -> None:
     """Forget a registry's credentials.
 
     Wherever `modfile login`, docker or podman kept them.
@@ -24,4 +24,7 @@ def logout(context: typer.Context, host: Host, authfile: AuthFile = None) -> Non
     session = Session.of(context)
     if not session.credentials(Connection(authfile=authfile)).erase(host):
         raise NotFoundError(f"no credentials of {host} are kept")
-    session.console.result(f"logged out of {host}")
+    if as_json:
+        session.console.json({"Host": host})
+    else:
+        session.console.result(f"logged out of {host}")

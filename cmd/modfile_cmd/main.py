@@ -31,11 +31,14 @@ from .fetch import fetch
 from .fsck import fsck
 from .generate import generate
 from .history import history
+from .import_ import import_
 from .inspect import inspect
 from .load import load
 from .login import login
 from .logout import logout
 from .ls import ls
+from .mlflow import app as mlflow
+from .promote import promote
 from .prune import prune
 from .pull import pull
 from .push import push
@@ -158,6 +161,7 @@ def program(
 _COMMANDS = (
     generate,
     build,
+    import_,
     push,
     pull,
     resolve,
@@ -166,6 +170,7 @@ _COMMANDS = (
     attach,
     upload,
     tag,
+    promote,
     copy,
     save,
     load,
@@ -183,11 +188,12 @@ _COMMANDS = (
     version,
 )
 for _command in _COMMANDS:
-    app.command(epilog=_EXIT_CODES)(_command)
+    app.command(_command.__name__.rstrip("_"), epilog=_EXIT_CODES)(_command)
 
 _modelfile = typer.Typer(rich_markup_mode=None, help="Work on Modelfiles (the same as `modfile generate`).")
 _modelfile.command(epilog=_EXIT_CODES)(generate)
 app.add_typer(_modelfile, name="modelfile", no_args_is_help=True)
+app.add_typer(mlflow, name="mlflow")
 
 
 def main() -> None:

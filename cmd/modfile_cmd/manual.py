@@ -58,7 +58,13 @@ def manual() -> str:
     """Return the page."""
     program: Any = get_command(app)
     parts = [_HEAD, _section("modfile", program)]
-    parts += [_section(f"modfile {name}", command) for name, command in program.commands.items()]
+    for name, command in program.commands.items():
+        parts.append(_section(f"modfile {name}", command))
+        parts += [
+            _section(f"modfile {name} {inner}", one)
+            for inner, one in getattr(command, "commands", {}).items()
+            if inner not in program.commands or one.help != program.commands[inner].help
+        ]
     return "\n".join(part.rstrip() + "\n" for part in parts)
 
 

@@ -69,8 +69,10 @@ def verify(
         counts = f"{len(found.missing)} missing, {len(found.changed)} changed, {len(found.extra)} extra"
         what = directory or located.place.path or ("the registry" if located.remote else "the local store")
         done = f"; {len(found.repaired)} of them repaired" if found.repaired else ""
-        raise VerificationError(f"{what} is not what {reference} says: {counts}{done}")
-    session.console.say(f"{directory or reference}: {len(found.right) + len(found.repaired)} files are right")
+        hint = f"; {found.hint}" if found.hint else ""
+        raise VerificationError(f"{what} is not what {reference} says: {counts}{done}{hint}")
+    what = "files" if directory else "blobs"
+    session.console.say(f"{directory or reference}: {len(found.right) + len(found.repaired)} {what} are right")
 
 
 def _compare(

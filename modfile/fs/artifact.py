@@ -30,6 +30,8 @@ class ArtifactTree:
         for path, file in self._files.files.items():
             entry = {"type": "file", "size": file.content.size, "digest": str(file.content.digest)}
             self._add(path, entry)
+        if not self._files.files:
+            self._files.check_known()
 
     def entry(self, path: str) -> dict[str, Any] | None:
         """Say what a path is, None if it is nothing."""

@@ -19,7 +19,7 @@ def tensors_of(files: Files, concurrency: int = CONCURRENCY) -> list[TensorInfo]
     """Return the tensors of all safetensors files, in the order of the files' paths and of their headers.
 
     Raises:
-        ContentError: a file is not safetensors.
+        ContentError: a file is not safetensors; or there is none, but layers may pack some that they do not list.
         RegistryError, AccessDeniedError: the registry does not give the headers.
     """
 
@@ -35,4 +35,6 @@ def tensors_of(files: Files, concurrency: int = CONCURRENCY) -> list[TensorInfo]
         ]
 
     paths = sorted(path for path in files.paths() if path.endswith(SUFFIX))
+    if not paths:
+        files.check_known()
     return [info for found in run_all(paths, read, concurrency) for info in found]

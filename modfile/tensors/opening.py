@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
     from ..content import Descriptor, Digest
-    from ..plan import PlannedFile
+    from ..plan import Plan, PlannedFile
     from ..reference import Reference
     from ..session import Connection, Session
     from ..store import Source
@@ -48,6 +48,13 @@ class Files(Protocol):
     def open(self, path: str) -> Pieces:
         """Open one of them."""
 
+    def check_known(self) -> None:
+        """See to it that these are all files.
+
+        Raises:
+            ContentError: layers may pack more, which they do not list.
+        """
+
 
 class Directory:
     """The files of a directory."""
@@ -70,6 +77,9 @@ class Directory:
             NotFoundError: it is not there.
         """
         return LocalPieces(self._root / path, path)
+
+    def check_known(self) -> None:
+        """A directory has no other files than it lists."""
 
 
 class ArtifactFiles:
@@ -127,6 +137,14 @@ class ArtifactFiles:
         """Return the paths of all files that the manifest tells of."""
         return [*self._plan.files, *sorted(self._packed)]
 
+    def check_known(self) -> None:
+        """See to it that these are all files.
+
+        Raises:
+            ContentError: layers may pack more, which they do not list.
+        """
+        _check_listed(self._plan, self._name)
+
     def open(self, path: str) -> Pieces:
         """Open a file: of the local store if its blob is there, verified as a whole; else by ranges, not verified.
 
@@ -145,7 +163,9 @@ class ArtifactFiles:
                 return _window(self._remote(content, path), file)
         if self._verify:
             return self._whole(path)
-        raise UsageError(f"{shown(path)} lies in a tar, no part of which can be read; `modfile pull` brings it whole")
+        raise UsageError(
+            f"{shown(path)} lies in a tar, no part of which can be read: extract it whole, or open it with verify=True"
+        )
 
     def _blob(self, content: Descriptor, path: str) -> Pieces:
         if content.digest in self._verified:
@@ -170,6 +190,7 @@ class PlacedFiles:
 
     def __init__(self, source: Source, reference: Reference) -> None:
         self._source = source
+        self._name = reference
         self._plan = plan_of(reference, source.resolve(reference), source)
         self._plan.take_listed()
 
@@ -189,6 +210,14 @@ class PlacedFiles:
         content = file.layer.content if file.layer else file.content
         return _window(SourcePieces(self._source, content, path), file)
 
+    def check_known(self) -> None:
+        """See to it that these are all files.
+
+        Raises:
+            ContentError: layers may pack more, which they do not list.
+        """
+        _check_listed(self._plan, self._name)
+
 
 def locate(
     files: Files, what: str, file: str | None = None
@@ -206,13 +235,15 @@ def locate(
     Raises:
         NotFoundError: there is none.
         UsageError: there are several, and no index.
-        ContentError: the index is not one, or names what is not there.
+        ContentError: the index is not one, or names what is not there; or layers may pack one that they do not list.
     """
     paths = set(files.paths())
     if file is not None and file not in paths:
+        files.check_known()
         raise NotFoundError(f"{shown(file)} is not in {what}")
     chosen = [file] if file is not None else _candidates(paths)
     if not chosen:
+        files.check_known()
         raise NotFoundError(f"{what} has no {SUFFIX} file")
     if len(chosen) > 1:
         raise UsageError(f"{what} has several: {listed(chosen, _LISTED)}; say which one with file=")
@@ -253,6 +284,14 @@ class _Beside(Directory):
     def paths(self) -> list[str]:
         """Return the names of the file and of those beside it."""
         return self._names
+
+
+def _check_listed(plan: Plan, name: Reference) -> None:
+    if plan.unlisted:
+        raise ContentError(
+            f"{name} packs files in layers such as {plan.unlisted[0].content.digest.short}, which do not list them; "
+            f"extract it, and open the directory"
+        )
 
 
 def _window(pieces: Pieces, file: PlannedFile) -> Pieces:

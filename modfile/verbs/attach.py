@@ -16,7 +16,7 @@ from ..kind import Kind
 from ..layerformat import LayerFormat
 from ..layermaker import LayerMaker, Made
 from ..layout import Layout
-from ..manifest import MAX_MANIFEST, Manifest, describe
+from ..manifest import INDEX_TYPES, MAX_MANIFEST, Manifest, describe
 from ..modelpack import CONFIG_TYPES, MAX_CONFIG, Layer, path_of
 from ..packer import Stamp, pickle_warnings, refuse_secrets
 from ..paths import check_plan, shown
@@ -141,6 +141,10 @@ class Attacher:
     def _read(self, old: Reference) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return manifest and config as they are, all fields kept."""
         root = self.source.resolve(old)
+        if root.media_type in INDEX_TYPES:
+            raise ContentError(
+                f"{old} is an index, as container images are; attach to the ModelPack artifact and build the image anew"
+            )
         data = read(self.source, root, MAX_MANIFEST)
         manifest = Manifest.parse(data)
         if manifest.config.media_type not in CONFIG_TYPES:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
+    from ..context import Context, ContextFile, F
     from ..workspace import WorkspaceFile
 
 NAME = "Modelfile"
@@ -42,6 +43,8 @@ _LABELS = {
     "LICENSE": "The license",
     "LANGUAGE": "The languages",
     "ANNOTATION": "The model that this one was made from",
+    "SOURCEURL": "The source",
+    "REVISION": "The source's revision",
 }
 _KINDS = {
     Kind.CONFIG: "Configuration and tokenizers",
@@ -68,6 +71,14 @@ class Generated:
     warnings: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Composed:
+    """The text of a Modelfile, and what the model's files left unclear, one line each."""
+
+    text: str
+    warnings: tuple[str, ...]
+
+
 def generate(
     workspace_dir: Path,
     *,
@@ -76,6 +87,8 @@ def generate(
     metadata: Mapping[str, str] = _NO_METADATA,
     include: Sequence[str] = (),
     exclude: Sequence[str] = (),
+    given: Iterable[Field] = (),
+    otherwise: Iterable[Field] = (),
 ) -> Generated:
     """Write a Modelfile for a directory of model files.
 
@@ -87,6 +100,8 @@ def generate(
             PRECISION, QUANTIZATION. An empty one says nothing.
         include: patterns of files and directories to list although they are hidden or otherwise skipped.
         exclude: patterns of files and directories not to list, in any case.
+        given: what wins over what the files say, but not over `metadata`.
+        otherwise: what is to be said where the files are silent.
 
     Raises:
         UsageError: a metadata value or a pattern is wrong.
@@ -100,11 +115,30 @@ def generate(
     _check_target(target, overwrite=overwrite)
     workspace = Workspace(workspace_dir)
     files = _listed(workspace, listing)
-    found = read_metadata(workspace, files)
-    text = render(_TITLE, _blocks(_merged(chosen, found.fields), files))
-    parse(text, str(target))
-    _write(target, text.encode(), overwrite=overwrite)
-    return Generated(target, text, found.warnings)
+    composed = compose(workspace, files, _TITLE, given=[*given, *chosen], otherwise=otherwise)
+    _write(target, composed.text.encode(), overwrite=overwrite)
+    return Generated(target, composed.text, composed.warnings)
+
+
+def compose(
+    context: Context[F], files: Sequence[F], title: str, *, given: Iterable[Field] = (), otherwise: Iterable[Field] = ()
+) -> Composed:
+    """Write the text of a Modelfile for a model's files, of which no more is read than what tells about the model.
+
+    Args:
+        context: where the files are.
+        files: all that are to be listed.
+        title: the first line, a comment.
+        given: what is to be said, whatever the files say.
+        otherwise: what is to be said where the files are silent.
+
+    Raises:
+        ModfileError: the way to the files fails; what is only damaged, or not readable here, becomes a warning.
+    """
+    found = read_metadata(context, files, otherwise)
+    text = render(title, _blocks(_merged(given, found.fields), files))
+    parse(text)
+    return Composed(text, found.warnings)
 
 
 def _chosen(keyword: str, value: str) -> Field:
@@ -156,7 +190,7 @@ def _fault(file: WorkspaceFile) -> str | None:
     return None if is_unicode(file.path) else "has a name that is not UTF-8; rename it"
 
 
-def _blocks(fields: Iterable[Field], files: Iterable[WorkspaceFile]) -> Iterable[Block]:
+def _blocks(fields: Iterable[Field], files: Iterable[ContextFile]) -> Iterable[Block]:
     for field in fields:
         yield Block(f"{_LABELS[field.keyword]}, from {field.source}", field.keyword, field.values)
     by_kind: defaultdict[Kind, list[str]] = defaultdict(list)

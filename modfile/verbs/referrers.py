@@ -75,8 +75,9 @@ class _Walk:
         if subject in self._asked:
             return []
         self._asked.add(subject)
-        listed = [content for content in self._origin.referrers(subject) if content.digest not in self._seen]
-        found = [Referrer(content, subject) for content in listed if self._refers(content, subject)]
+        listed = {content.digest: content for content in self._origin.referrers(subject)}  # pages may overlap
+        unseen = [content for digest, content in listed.items() if digest not in self._seen]
+        found = [Referrer(content, subject) for content in unseen if self._refers(content, subject)]
         self._seen.update(referrer.content.digest for referrer in found)
         self.found += found
         if len(self.found) > _MOST:

@@ -84,18 +84,23 @@ def read_header(read_at: ReadAt, size: int, what: str) -> Header:
     Raises:
         ContentError: the file is not GGUF or not whole; the message starts with `what`.
     """
-    cursor = _Cursor(read_at, size, what)
+    cursor = Cursor(read_at, size, what)
     if size < 16 or cursor.take(4) != MAGIC:
         raise ContentError(f"{what}: not GGUF")
     version = cursor.version()
     tensors, entries = cursor.length(), cursor.length()
     if tensors > _MAX_TENSORS or entries > _MAX_ENTRIES:
         raise ContentError(f"{what}: GGUF version {version} with {tensors} tensors and {entries} metadata entries")
-    metadata = _read_metadata(cursor, entries)
+    metadata = read_metadata(cursor, entries)
     return Header(metadata, _read_tensors(cursor, tensors, metadata))
 
 
-def _read_metadata(cursor: _Cursor, entries: int) -> dict[str, str | int]:
+def read_metadata(cursor: Cursor, entries: int) -> dict[str, str | int]:
+    """Read so many metadata entries; return the strings and integers among the standard keys that matter here.
+
+    Raises:
+        ContentError: an entry is damaged, or a key stands twice.
+    """
     metadata: dict[str, str | int] = {}
     for _ in range(entries):
         key = cursor.string(_MAX_KEY)
@@ -108,7 +113,7 @@ def _read_metadata(cursor: _Cursor, entries: int) -> dict[str, str | int]:
     return metadata
 
 
-def _read_tensors(cursor: _Cursor, count: int, metadata: Mapping[str, str | int]) -> Counter[str]:
+def _read_tensors(cursor: Cursor, count: int, metadata: Mapping[str, str | int]) -> Counter[str]:
     elements: Counter[str] = Counter()
     end = 0
     for _ in range(count):
@@ -136,7 +141,7 @@ def _read_tensors(cursor: _Cursor, count: int, metadata: Mapping[str, str | int]
     return elements
 
 
-class _Cursor:
+class Cursor:
     """Goes through a header in pieces."""
 
     def __init__(self, read_at: ReadAt, size: int, what: str) -> None:
@@ -149,9 +154,11 @@ class _Cursor:
 
     @property
     def position(self) -> int:
+        """The offset of the next byte."""
         return self._start + self._place
 
     def damaged(self, fault: str) -> ContentError:
+        """Return the error that says what is wrong here."""
         return ContentError(f"{self.what}: damaged GGUF: {fault} (near byte {self.position})")
 
     def version(self) -> int:
@@ -175,13 +182,16 @@ class _Cursor:
         return data
 
     def number(self, code: str) -> int:
+        """Read a number; its code is the one that `struct` has for it."""
         layout = self._order + code
         return int(struct.unpack(layout, self.take(struct.calcsize(layout)))[0])
 
     def length(self) -> int:
+        """Read a length, as wide as the file's version has them; it is compared with nothing yet."""
         return int(self._length.unpack(self.take(self._length.size))[0])
 
     def string(self, limit: int) -> str:
+        """Read a text of so many bytes at most."""
         count = self.length()
         if count > limit:
             raise self.damaged(f"a name of {count} bytes")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from .gguf import MAGIC, _Cursor, _read_metadata
+from .gguf import MAGIC, Cursor, read_metadata
 from .gguf_types import TENSOR_TYPES
 from .safetensors import Header, Placed
 from .tensor import Tensor
@@ -29,14 +29,14 @@ def read_places(read_at: ReadAt, size: int, what: str) -> Header:
     Raises:
         ContentError: the file is not GGUF or not whole; the message starts with `what`.
     """
-    cursor = _Cursor(read_at, size, what)
+    cursor = Cursor(read_at, size, what)
     if size < 16 or cursor.take(4) != MAGIC:
         raise cursor.damaged("it does not begin as one")
     cursor.version()
     count, entries = cursor.length(), cursor.length()
     if count > _MAX_TENSORS or entries > _MAX_ENTRIES:
         raise cursor.damaged(f"{count} tensors and {entries} metadata entries")
-    metadata = _read_metadata(cursor, entries)
+    metadata = read_metadata(cursor, entries)
     found: dict[str, tuple[Tensor, int, int]] = {}
     for _ in range(count):
         tensor, start, length = _read_tensor(cursor)
@@ -54,7 +54,7 @@ def read_places(read_at: ReadAt, size: int, what: str) -> Header:
     return Header(places, {key: str(value) for key, value in metadata.items()})
 
 
-def _read_tensor(cursor: _Cursor) -> tuple[Tensor, int, int]:
+def _read_tensor(cursor: Cursor) -> tuple[Tensor, int, int]:
     """Return a tensor, where its data begins behind the header, and its length in bytes."""
     name = cursor.string(_MAX_NAME)
     dimensions = cursor.number("I")

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic
 
 from .. import strictjson
+from ..context import F
 from ..errors import ContentError
 from ..filenames import kind_of
 from ..kind import Kind
@@ -16,12 +17,12 @@ from . import gguf, packing, safetensors
 from .checkpoints import Checkpoint, from_index, from_names, is_index, of_the_model
 from .formats import HEAD, format_of, is_lfs_pointer
 from .parameters import Parameters
-from .reader import WorkspaceReader
+from .reader import ContextReader
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ..workspace import Workspace, WorkspaceFile
+    from ..context import Context
     from .packing import Scheme
     from .tensor import Tensor
 
@@ -49,13 +50,13 @@ class Weights:
     warnings: tuple[str, ...] = ()
 
 
-def survey(workspace: Workspace, files: Sequence[WorkspaceFile], scheme: Scheme) -> Weights:
+def survey(context: Context[F], files: Sequence[F], scheme: Scheme) -> Weights:
     """Read the headers of the weight files among `files`, which is all of the model.
 
     The format is safetensors or GGUF where the larger model is in it; only where there is neither, the one that most
     bytes of weights are in. Copies of the same weights in other formats are not counted.
     """
-    return _Survey(workspace, files, scheme).run()
+    return _Survey(context, files, scheme).run()
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +85,10 @@ class _GgufModel:
         return self.header.text("general.type") in (None, "model")
 
 
-class _Survey:
-    def __init__(self, workspace: Workspace, files: Sequence[WorkspaceFile], scheme: Scheme) -> None:
+class _Survey(Generic[F]):
+    def __init__(self, context: Context[F], files: Sequence[F], scheme: Scheme) -> None:
         self._files, self._scheme = files, scheme
-        self._reader = WorkspaceReader(workspace)
+        self._reader = ContextReader(context)
         self._warn = self._reader.warnings.append
         self._by_path = {file.path: file for file in files}
 
@@ -107,8 +108,8 @@ class _Survey:
         one = counted[name]
         return Weights(name, one.parameters, one.precisions, one.quantizations, one.gguf, one.source, warnings)
 
-    def _by_format(self) -> dict[str, list[WorkspaceFile]]:
-        groups: dict[str, list[WorkspaceFile]] = defaultdict(list)
+    def _by_format(self) -> dict[str, list[F]]:
+        groups: dict[str, list[F]] = defaultdict(list)
         pointers: list[str] = []
         for file in self._files:
             if kind_of(file.path, file.size) is not Kind.MODEL:
@@ -124,9 +125,9 @@ class _Survey:
             self._warn(f"{_first(pointers)} left by Git LFS in place of the weights; fetch them with git lfs pull")
         return groups
 
-    def _safetensors(self, files: Sequence[WorkspaceFile]) -> _Found | None:
+    def _safetensors(self, files: Sequence[F]) -> _Found | None:
         by_directory: dict[str, list[Tensor]] = defaultdict(list)
-        read: list[WorkspaceFile] = []
+        read: list[F] = []
         whole = True
         for checkpoint in self._checkpoints({file.path for file in files}):
             self._warn_of_missing(checkpoint)
@@ -156,7 +157,7 @@ class _Survey:
                 checkpoints.append(indexed)
         return of_the_model(checkpoints, self._directories_of(_PIPELINE))
 
-    def _indexed(self, file: WorkspaceFile, present: set[str]) -> Checkpoint | None:
+    def _indexed(self, file: F, present: set[str]) -> Checkpoint | None:
         """Return what an index describes; None where it makes no sense or none of its files is there."""
         data = self._reader.whole(file, MAX_INDEX)
         if data is None:
@@ -192,7 +193,7 @@ class _Survey:
         found = (file.path.rpartition("/") for file in self._files)
         return {directory for directory, _, name in found if name in names}
 
-    def _gguf(self, files: Sequence[WorkspaceFile]) -> _Found | None:
+    def _gguf(self, files: Sequence[F]) -> _Found | None:
         models = [self._gguf_model(checkpoint) for checkpoint in from_names(file.path for file in files)]
         known = sorted((model for model in models if model), key=lambda model: model.size, reverse=True)
         if not known:
@@ -236,7 +237,7 @@ def _first(paths: Sequence[str]) -> str:
     return f"{shown(paths[0])} " + (f"and {len(paths) - 1} more are" if len(paths) > 1 else "is")
 
 
-def _named(what: str, files: Sequence[WorkspaceFile]) -> str:
+def _named(what: str, files: Sequence[F]) -> str:
     if len(files) == 1:
         return f"the header of {shown(files[0].path)}"
     return f"the headers of {len(files)} {what} files"

@@ -11,6 +11,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tests.benchmarks.importing import importing
 from tests.benchmarks.measuring import (
     Bench,
     Held,
@@ -26,6 +27,7 @@ from tests.benchmarks.measuring import (
     sha256_alone,
     warm,
 )
+from tests.benchmarks.sparing import derive, tensors
 from tests.registries import docker, served
 
 if TYPE_CHECKING:
@@ -311,7 +313,10 @@ def start(bench: Bench) -> tuple[Sides, list[Held]]:
     return sides, held
 
 
-CONTESTS = {contest.__name__: contest for contest in (build, extract, pull, registry, push, serve, again, start)}
+CONTESTS = {
+    contest.__name__: contest
+    for contest in (build, extract, pull, registry, push, serve, again, start, derive, tensors, importing)
+}
 
 
 def _limits(bench: Bench) -> dict[str, Callable[[], Run]]:
