@@ -33,7 +33,8 @@ __all__ = [
 
 if TYPE_CHECKING:
     from . import errors
-    from .api import build, fetch, generate, import_model, inspect, open_safetensors, pull, push
+    from .api.reading import fetch, inspect, open_safetensors, pull
+    from .api.writing import build, generate, import_model, push
     from .description import Artifact, ArtifactFile
     from .progress import Progress
     from .reference import Reference
@@ -49,6 +50,14 @@ _HOMES = {
     "Session": "session",
     "TensorInfo": "tensors",
     "Tensors": "tensors",
+    "build": "api.writing",
+    "fetch": "api.reading",
+    "generate": "api.writing",
+    "import_model": "api.writing",
+    "inspect": "api.reading",
+    "open_safetensors": "api.reading",
+    "pull": "api.reading",
+    "push": "api.writing",
 }
 
 if not TYPE_CHECKING:
@@ -59,7 +68,7 @@ if not TYPE_CHECKING:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         if name == "errors":
             return import_module(".errors", __name__)
-        value = globals()[name] = getattr(import_module(f".{_HOMES.get(name, 'api')}", __name__), name)
+        value = globals()[name] = getattr(import_module(f".{_HOMES[name]}", __name__), name)
         return value
 
 

@@ -60,7 +60,8 @@ def modfile(tmp_path, surroundings):
     with subprocess.Popen(
         [sys.executable, warm.__file__, path], env=surroundings, stdout=subprocess.PIPE, text=True
     ) as process:
-        yield f"{sys.executable} -IS -c {shlex.quote(warm.CLIENT)} {path}", process.stdout.readline
+        assert process.stdout.readline() == "ready\n"
+        yield f"{sys.executable} -IS -c {shlex.quote(warm.CLIENT)} {path}"
         process.kill()
 
 
@@ -69,8 +70,7 @@ def shell(tmp_path, surroundings, modfile):
     """Run commands in one shell, one after the other; give what each prints."""
     program = tmp_path / "bin"
     program.mkdir()
-    client, wait = modfile
-    for name, command in (("modfile", client), ("python", sys.executable)):
+    for name, command in (("modfile", modfile), ("python", sys.executable)):
         (program / name).write_text(f'#!/bin/sh\nexec {command} "$@"\n')
         (program / name).chmod(0o755)
     surroundings["PATH"] = f"{program}{os.pathsep}{surroundings['PATH']}"
@@ -92,7 +92,6 @@ def shell(tmp_path, surroundings, modfile):
         lines = iter(process.stdout.readline, "")
         return "".join(iter(lambda: next(lines, "--end--\n"), "--end--\n"))
 
-    assert wait() == "ready\n"
     watchdog = threading.Timer(600, process.kill)
     watchdog.start()
     yield run

@@ -12,9 +12,10 @@ from .. import strictjson
 from ..content import Descriptor, Digest
 from ..errors import ContentError, UsageError
 from ..manifest import INDEX_TYPES, MAX_MANIFEST, Manifest
-from ..modelpack import MAX_CONFIG
+from ..modelpack import MAX_CONFIG, PREFIX_ANNOTATION
 from ..store import read
 from .index import IndexEntry, entries_of
+from .labels import labels_in
 from .layers import is_image, oci_layer
 from .platforms import Platform
 
@@ -86,6 +87,10 @@ class ImageBase:
     def depth(self) -> int:
         """How many layers an image built on it has of it."""
         return max(len(one.layers) for one in self.manifests.values())
+
+    def holds_model_in(self, prefix: str) -> bool:
+        """Tell whether it says that it has a model in a directory, as images that are made here do."""
+        return any(labels_in(one.config).get(PREFIX_ANNOTATION) == prefix for one in self.manifests.values())
 
     def annotations(self, platform: Platform) -> dict[str, str]:
         """Return the annotations of a manifest that say what it is built on (ibid., `annotations.md`)."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from .. import strictjson
 from ..errors import ContentError
 from ..modelpack import MAX_CONFIG
-from .labels import OCI, labels_in
+from .labels import OCI, OWN, labels_in
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -61,8 +61,8 @@ def _inner(under: dict[str, Any]) -> dict[str, Any]:
 
 
 def _kept_labels(under: dict[str, Any]) -> dict[str, str]:
-    """Return a base's labels, but for those that say what the image as a whole is: this one is something else."""
-    return {key: value for key, value in labels_in(under).items() if not key.startswith(OCI)}
+    """Return a base's labels, but for those that say what the image or its model is: this one is something else."""
+    return {key: value for key, value in labels_in(under).items() if not key.startswith((OCI, OWN))}
 
 
 def _history(base: BaseManifest) -> list[dict[str, Any]]:

@@ -12,7 +12,7 @@ from .. import strictjson
 from ..errors import ContentError
 
 OCI = "org.opencontainers.image."
-_OWN = "dev.modfile."
+OWN = "dev.modfile."
 _PARTS = ("descriptor", "config")
 _JSON = "+json"
 _KNOWN = {"title": "name", "version": "version", "description": "description", "vendor": "vendor"}
@@ -24,7 +24,7 @@ def labels_of(said: dict[str, Any]) -> dict[str, str]:
     labels = {}
     for part in _PARTS:
         for key, value in said[part].items():
-            name = f"{_OWN}{part}.{key}"
+            name = f"{OWN}{part}.{key}"
             if isinstance(value, str):
                 labels[name] = value
             else:
@@ -44,8 +44,8 @@ def facts_from(labels: dict[str, str]) -> dict[str, dict[str, Any]]:
     """Return `descriptor` and `config` as labels say them; what cannot be read is left out."""
     said: dict[str, dict[str, Any]] = {part: {} for part in _PARTS}
     for name, text in labels.items():
-        part, _, key = name.removeprefix(_OWN).partition(".")
-        if not name.startswith(_OWN) or part not in said or not key:
+        part, _, key = name.removeprefix(OWN).partition(".")
+        if not name.startswith(OWN) or part not in said or not key:
             continue
         if not key.endswith(_JSON):
             said[part][key] = text

@@ -25,7 +25,6 @@ REFERENCE = "modfile.reference"
 """The tag with the name that the artifact was registered under."""
 UNFINISHED = "modfile.unfinished"
 """The tag of a version whose registration has not come to its end; taken away then."""
-NAMESPACES = ("general", "training")
 _LONGEST_KEY, _LONGEST_VALUE, _MOST = 250, 100_000, 1_000
 _LARGEST_FILE = 4 << 20
 _KEY = re.compile(r"[/\w.\- :]+")

@@ -144,16 +144,24 @@ class BuiltImage:
     references: tuple[Reference, ...]
     image: Image
     tally: Tally
+    settings: ImageSettings
 
     @property
     def warnings(self) -> list[str]:
         """What a person should know."""
+        warnings, base, prefix = [], self.settings.base, self.settings.prefix
+        if base and base.holds_model_in(prefix):
+            warnings.append(
+                f"the image base {base.name} has a model in /{prefix} itself, whose files stay there beside this "
+                f"one's; --image-prefix chooses another directory"
+            )
         count = len(self.image.manifest.layers)
         if count <= _DOCKER_LAYERS:
-            return []
+            return warnings
         return [
+            *warnings,
             f"the image has {count} layers, and Docker takes {_DOCKER_LAYERS}; --max-layers lets files share them, but "
-            f"for those that come by FROM"
+            f"for those that come by FROM",
         ]
 
     def to_json(self) -> dict[str, Any]:
@@ -219,7 +227,7 @@ class ImageBuilder:
             self._refer(image.content, subject)
         for name in names:
             self.target.tag(image.content, name)
-        return BuiltImage(image.content, names, image, tally)
+        return BuiltImage(image.content, names, image, tally, settings)
 
     def _refer(self, content: Descriptor, subject: Descriptor) -> None:
         """See that a registry lists the image as what refers to the artifact."""

@@ -9,7 +9,7 @@ import modfile
 from modfile import modelfile
 from modfile.content import Descriptor, Digest
 from modfile.errors import ContentError, UsageError
-from modfile.images import Platform, manifest_of
+from modfile.images import DEFAULT_PLATFORMS, Platform, manifest_of
 from modfile.layerformat import LayerFormat
 from modfile.manifest import OCI_INDEX, OCI_MANIFEST
 from modfile.packer import Stamp
@@ -19,11 +19,13 @@ from modfile.storage import Storage
 from modfile.verbs.attach import Attacher
 from modfile.verbs.build import Builder
 from modfile.verbs.extract import extract
-from modfile.verbs.image import ImageSettings
+from modfile.verbs.image import ImageSettings, find_image_base
+from modfile.verbs.inspect import inspect
 from modfile.workspace import Workspace
 from tests.images.makers import OCI_CONFIG, TAR, ImageMaker, directory, entry, read_json, tar_of
 from tests.models import small_model
 from tests.verbs.test_build import NOW
+from tests.verbs.test_lineage import nowhere
 
 REF = Reference.parse("r.io/llm/tiny:v1")
 IMAGE = Reference.parse("r.io/llm/tiny:v1-image")
@@ -150,3 +152,19 @@ def test_what_an_error_about_a_compressed_tar_advises_helps(storage, model):
             tensors.keys()
         with modfile.open_safetensors(str(REF), verify=True, local_files_only=True, session=session) as tensors:
             assert tensors.keys()
+
+
+def test_what_a_base_says_of_its_own_model_is_not_said_of_the_new_one(storage, built, tmp_path):
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "notes.md").write_text("notes")
+    (other / "Modelfile").write_text("NAME other\nDOC notes.md\n")
+    base = find_image_base(IMAGE, storage.layout, nowhere, DEFAULT_PLATFORMS)
+    assert inspect(IMAGE, storage.layout)["Family"] == "bert"
+    for prefix, warned in (("models", True), ("srv", False)):
+        builder = Builder(storage.layout, STAMP, image=ImageSettings(prefix=prefix, base=base))
+        done = builder.build(Workspace(other), modelfile.load(other / "Modelfile"), [TOPPED])
+        said = inspect(TOPPED, storage.layout)
+        assert (said["Name"], said["Family"], said["ParamSize"]) == ("other", "", "")
+        assert said["Layers"][-1]["Filepath"] == "notes.md"
+        assert any("has a model in /models itself" in warning for warning in done.warnings) == warned

@@ -485,7 +485,7 @@ def test_of_an_index_the_manifest_for_the_platform_is_read_or_else_the_first(pla
 def test_an_index_of_other_things_is_an_error(platforms):
     here = Platform("linux", "riscv64")
     data = entries(*platforms)
-    with pytest.raises(ContentError, match="many:v1 is an index (of several manifests|that lists no manifest)"):
+    with pytest.raises(ContentError, match=r"many:v1 is an index (of several manifests|that lists no manifest)"):
         manifest_of(Descriptor(OCI_INDEX, Digest.of(data), len(data)), Indexed(data), "many:v1", here)
 
 

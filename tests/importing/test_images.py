@@ -124,6 +124,7 @@ def test_a_registry_that_hangs_up_is_sent_the_chunk_again(importer, fake, origin
         assert origin.bytes_of(path) <= len(files[path]) + 3 * (5 << 20)
 
 
+@pytest.mark.promise("O2")
 @pytest.mark.parametrize("fault", ["short", "long", "other"])
 def test_wrong_bytes_are_named_and_nothing_is_tagged(importer, target, tiny, origin, files, fault):
     data = files[BIG]

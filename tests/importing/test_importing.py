@@ -141,6 +141,7 @@ def test_times_owners_and_modes_are_nobodys(importer, target, tiny, origin):
     assert "createdAt" not in modelconfig.parse(read(target, done.manifest.config, 1 << 20))["descriptor"]
 
 
+@pytest.mark.promise("O3")
 def test_a_modelfile_of_the_models_own_is_not_followed_and_that_is_said(importer, target, tiny, files):
     files["Modelfile"] = b"FROM evil.example/other:v1\n"
     done = importer(target).bring(MemoryOrigin(files), [tiny])
@@ -388,6 +389,7 @@ def test_a_stream_that_breaks_again_and_again_is_an_error_that_names_the_file(im
     assert not tags(target, tiny)
 
 
+@pytest.mark.promise("O2")
 @pytest.mark.promise("G1")
 @pytest.mark.parametrize(
     "error",
@@ -406,6 +408,7 @@ def test_a_file_that_cannot_be_downloaded_is_named_and_nothing_is_tagged(importe
     assert not tags(target, tiny)
 
 
+@pytest.mark.promise("O2")
 @pytest.mark.promise("R3", "G1")
 @pytest.mark.parametrize(
     ("path", "fault"),

@@ -60,6 +60,7 @@ def test_what_was_sent_is_not_downloaded_again(fake, reach, importer, data, left
     assert done.tally.to_json()["Resumed"] == {"Pieces": 1, "Bytes": 2 * MIB}
 
 
+@pytest.mark.promise("O2")
 def test_a_registry_that_kept_other_bytes_is_sent_all_of_them(fake, reach, importer, data, left):
     left[0] ^= 0xFF
     origin, repository = MemoryOrigin({WEIGHTS: data}), reach()

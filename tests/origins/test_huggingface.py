@@ -335,6 +335,7 @@ def test_a_small_file_that_is_another_the_next_time_is_refused(origin, hub):
 GOOD = {"rfilename": "a.json", "size": 2, "blobId": "0" * 40}
 
 
+@pytest.mark.promise("O1")
 @pytest.mark.parametrize(
     ("siblings", "words"),
     [

@@ -134,6 +134,7 @@ def origin_of(settings, artifacts):
     return origin
 
 
+@pytest.mark.promise("O1")
 @pytest.mark.parametrize(
     ("listed", "words"),
     [

@@ -92,6 +92,7 @@ def test_a_file_with_other_bytes_than_listed_is_of_another_size_or_digest(origin
 GOOD = {"Path": "a.json", "Size": 2, "Type": "blob", "Sha256": "0" * 64}
 
 
+@pytest.mark.promise("O1")
 @pytest.mark.parametrize(
     ("entries", "words"),
     [
