@@ -23,6 +23,7 @@ from ..verbs.extract import plan_of
 from ..verbs.generate import NAME, generate
 from ..verbs.promote import Promoted, promote
 from ..workspace import Workspace
+from .version import SCHEME
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -102,7 +103,7 @@ class Placer:
         """
         path = path_meant(what)
         if path is None:
-            return self._place_artifact(Reference.parse(what), target)
+            return self._place_artifact(Reference.parse(what.removeprefix(SCHEME)), target)
         if target is None:
             raise UsageError(f"{what} is a directory: say where to push it, --to HOST/REPOSITORY[:TAG]")
         return self._pack(path, target)

@@ -137,7 +137,7 @@ def test_an_artifact_in_a_registry_stays_where_it_is(mlflow, modfile, model, rep
     assert (said["Digest"], said["Moved"]["Pieces"], said["Mounted"]["Pieces"]) == (digest, 0, 0)
     assert said["Tags"]["modfile.reference"] == f"{repository}:v1"
     assert tags_of(modfile, repository) == before | dict.fromkeys(("baseline", "champion"), digest)
-    other = mlflow("register", f"{repository}@{digest}", f"{name}-two", "--alias", "canary", "--alias", "canary")
+    other = mlflow("register", said["Source"], f"{name}-two", "--alias", "canary", "--alias", "canary")
     assert (other["Version"], other["Aliases"], other["RegistryTags"]) == (1, ["canary"], ["canary"])
 
 
