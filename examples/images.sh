@@ -10,14 +10,6 @@ cd "$(dirname "$0")/.."
 # shellcheck source=setup.sh
 . examples/setup.sh
 
-bold= plain=
-if [ -t 1 ]; then bold=$'\033[1m' plain=$'\033[0m'; fi
-say() { printf '\n%s%s%s\n' "$bold" "$*" "$plain"; }
-run() {
-    printf '$ %s\n' "$*"
-    "$@"
-}
-
 say "1. A virtual environment with modfile; skopeo and umoci"
 need_debian_packages skopeo:skopeo umoci:umoci
 virtual_environment .venv '.[dev]'

@@ -8,12 +8,6 @@ cd "$(dirname "$0")/.."
 # shellcheck source=setup.sh
 . examples/setup.sh
 
-say() { printf '\n%s\n' "$*"; }
-run() {
-    printf '$ %s\n' "$*"
-    "$@"
-}
-
 virtual_environment .venv '.[dev]'
 PATH="$PWD/.venv/bin:$PATH"
 

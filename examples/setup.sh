@@ -1,5 +1,15 @@
 # Functions that make a machine ready; for the scripts beside this file and for tests/run.sh.
 
+bold= plain=
+if [ -t 1 ]; then bold=$'\033[1m' plain=$'\033[0m'; fi
+
+# say TEXT prints a heading, run PROGRAM ARGUMENT ... a command before it is run.
+say() { printf '\n%s%s%s\n' "$bold" "$*" "$plain"; }
+run() {
+    printf '$ %s\n' "$*"
+    "$@"
+}
+
 as_root() {
     if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi
 }

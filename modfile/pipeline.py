@@ -20,6 +20,8 @@ from queue import SimpleQueue
 from threading import Thread
 from typing import TYPE_CHECKING, Protocol
 
+from .content import Digest
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -145,6 +147,42 @@ class FileWriter:
                 raise
             self._flags = 0
             return os.pwritev(self._fd, [data], self.position)
+
+
+class HashingReader:
+    """Hashes what is read through it, as a `store.Reader`.
+
+    Attributes:
+        size: how many bytes came so far.
+    """
+
+    def __init__(self, reader: Reader, expected: Digest) -> None:
+        """Take a reader, and the digest that its bytes should have, which says by what algorithm."""
+        self.size = 0
+        self._reader = reader
+        self._algorithm = expected.algorithm
+        self._hasher = expected.hasher()
+
+    def readinto(self, buffer: bytearray | memoryview, /) -> int:
+        """Fill the buffer from its start; return how many bytes, 0 at the end."""
+        count = self._reader.readinto(buffer)
+        self._take(memoryview(buffer)[:count])
+        return count
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Return up to `size` bytes, all that is left if it is negative."""
+        data = self._reader.read(size)
+        self._take(data)
+        return data
+
+    @property
+    def digest(self) -> Digest:
+        """The digest of what was read so far."""
+        return Digest(self._algorithm, self._hasher.hexdigest())
+
+    def _take(self, data: memoryview | bytes) -> None:
+        self._hasher.update(data)
+        self.size += len(data)
 
 
 def _is_unsupported(error: OSError | NotImplementedError) -> bool:

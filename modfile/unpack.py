@@ -6,12 +6,12 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from .archive import OVERHEAD, walk
-from .content import Digest
 from .errors import ContentError
 from .layerformat import LayerFormat
 from .listing import listing_of
 from .modelpack import FileMetadata
 from .paths import check_path, check_plan, shown
+from .pipeline import HashingReader
 from .progress import SILENT
 from .store import verify
 
@@ -47,7 +47,7 @@ def unpack(
             unpacks to more than it may; the message names the entry.
         VerificationError: the bytes are not the layer's.
     """
-    hashing = _HashingReader(packed, layer.content, advance)
+    hashing = _LayerReader(packed, layer.content, advance)
     said, known = layer.metadata, listing_of(layer)
     paths: list[str] = []
     within = layer.prefix if layer.is_mixed else ""
@@ -121,65 +121,36 @@ def named(layer: Layer) -> Iterator[None]:
         raise ContentError(f"layer {layer.content.digest.short}: {error}") from error
 
 
-class _ListedReader:
-    """Hashes a file's bytes as they are read, to be compared with what the layer's list says of them."""
+class _ListedReader(HashingReader):
+    """Reads a file, to be compared with what the layer's list says of it."""
 
     def __init__(self, reader: Reader, file: ListedFile) -> None:
-        self._reader = reader
+        super().__init__(reader, file.content.digest)
         self._file = file
-        self._hasher = file.content.digest.hasher()
-        self._left = file.content.size
-
-    def readinto(self, buffer: bytearray | memoryview, /) -> int:
-        count = self._reader.readinto(buffer)
-        self._count(memoryview(buffer)[:count])
-        return count
-
-    def read(self, size: int = -1, /) -> bytes:
-        data = self._reader.read(size)
-        self._count(data)
-        return data
 
     def confirm(self) -> None:
         """Compare, if all of it was read."""
-        digest = Digest("sha256", self._hasher.hexdigest())
-        if not self._left and digest != self._file.content.digest:
-            raise ContentError(f"{shown(self._file.path)} is {digest}, but is listed as {self._file.content.digest}")
-
-    def _count(self, data: memoryview | bytes) -> None:
-        self._hasher.update(data)
-        self._left -= len(data)
+        listed = self._file.content
+        if self.size >= listed.size and self.digest != listed.digest:
+            raise ContentError(f"{shown(self._file.path)} is {self.digest}, but is listed as {listed.digest}")
 
 
-class _HashingReader:
-    """Hashes what is read through it; never gives more than one byte above what the layer has."""
+class _LayerReader(HashingReader):
+    """Reads a layer; never gives more than one byte above what it has."""
 
     def __init__(self, reader: Reader, content: Descriptor, advance: Callable[[int], None]) -> None:
-        self._reader = reader
+        super().__init__(reader, content.digest)
         self._most = content.size + 1
-        self._algorithm = content.digest.algorithm
-        self._hasher = content.digest.hasher()
         self._advance = advance
-        self.size = 0
-
-    @property
-    def digest(self) -> Digest:
-        """The digest of what was read so far."""
-        return Digest(self._algorithm, self._hasher.hexdigest())
 
     def readinto(self, buffer: bytearray | memoryview, /) -> int:
         view = memoryview(buffer)[: self._most - self.size]
-        count = self._reader.readinto(view) if view else 0
-        self._count(view[:count])
-        return count
+        return super().readinto(view) if view else 0
 
     def read(self, size: int = -1, /) -> bytes:
         left = self._most - self.size
-        data = self._reader.read(left if size < 0 else min(size, left)) if left else b""
-        self._count(data)
-        return data
+        return super().read(left if size < 0 else min(size, left)) if left else b""
 
-    def _count(self, data: memoryview | bytes) -> None:
-        self._hasher.update(data)
-        self.size += len(data)
+    def _take(self, data: memoryview | bytes) -> None:
+        super()._take(data)
         self._advance(len(data))

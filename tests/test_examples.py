@@ -16,67 +16,6 @@ def running():
             yield path.read_bytes()
 
 
-def test_the_quickstart_takes_a_real_model_to_a_registry_and_back_and_leaves_no_process():
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("MODFILE_")}
-    for _ in range(2):  # from scratch, and again
-        done = subprocess.run(
-            [ROOT / "examples/quickstart.sh"], env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        for line in ("PARAMSIZE 22.7M", "PRECISION float32", "FORMAT safetensors", "FAMILY bert", "ARCH transformer"):
-            assert line in done.stdout
-        assert "LICENSE apache-2.0" in done.stdout
-        assert "13 already there" in done.stderr
-        assert "12 files are the same" in done.stdout
-    assert not [command for command in running() if str(ROOT / ".quickstart").encode() in command]
-
-
-def test_a_model_goes_into_a_closed_network_and_no_process_is_left():
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("MODFILE_")}
-    done = subprocess.run(
-        [ROOT / "examples/closed-network.sh"],
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "small.tar: OK" in done.stdout
-    assert "the files are the same" in done.stdout
-    assert "loaded 1 artifact from standard input" in done.stderr
-    assert not [command for command in running() if str(ROOT / ".closed-network").encode() in command]
-
-
-def test_layers_of_every_format_come_back_as_they_went():
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("MODFILE_")}
-    done = subprocess.run(
-        [ROOT / "examples/layerformats.sh"], env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "all the files came back the same" in done.stdout
-    assert "601 files are right" in done.stdout + done.stderr
-    assert not [command for command in running() if str(ROOT / ".layerformats").encode() in command]
-
-
-def test_an_adapter_goes_to_a_registry_and_to_a_machine_without_its_base_and_no_process_is_left():
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("MODFILE_")}
-    done = subprocess.run(
-        [ROOT / "examples/lora.sh"],
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "3 mounted (4.2 MB)" in done.stderr
-    assert "3 already there (4.2 MB)" in done.stderr
-    assert "5 (2 own)" in done.stdout
-    assert "the files are the same" in done.stdout
-    assert not [command for command in running() if str(ROOT / ".lora").encode() in command]
-
-
 def run_example(name):
     environment = {key: value for key, value in os.environ.items() if not key.startswith("MODFILE_")}
     program = [ROOT / f"examples/{name}.sh"]
@@ -86,6 +25,37 @@ def run_example(name):
     assert done.returncode == 0, done.stdout + done.stderr
     assert not [command for command in running() if str(ROOT / f".{name}").encode() in command]
     return done
+
+
+def test_the_quickstart_takes_a_real_model_to_a_registry_and_back_and_leaves_no_process():
+    for _ in range(2):  # from scratch, and again
+        done = run_example("quickstart")
+        for line in ("PARAMSIZE 22.7M", "PRECISION float32", "FORMAT safetensors", "FAMILY bert", "ARCH transformer"):
+            assert line in done.stdout
+        assert "LICENSE apache-2.0" in done.stdout
+        assert "13 already there" in done.stderr
+        assert "12 files are the same" in done.stdout
+
+
+def test_a_model_goes_into_a_closed_network_and_no_process_is_left():
+    done = run_example("closed-network")
+    assert "small.tar: OK" in done.stdout
+    assert "the files are the same" in done.stdout
+    assert "loaded 1 artifact from standard input" in done.stderr
+
+
+def test_layers_of_every_format_come_back_as_they_went():
+    done = run_example("layerformats")
+    assert "all the files came back the same" in done.stdout
+    assert "601 files are right" in done.stdout + done.stderr
+
+
+def test_an_adapter_goes_to_a_registry_and_to_a_machine_without_its_base_and_no_process_is_left():
+    done = run_example("lora")
+    assert "3 mounted (4.2 MB)" in done.stderr
+    assert "3 already there (4.2 MB)" in done.stderr
+    assert "5 (2 own)" in done.stdout
+    assert "the files are the same" in done.stdout
 
 
 def test_two_versions_are_compared_and_what_would_move_is_what_then_moves():
@@ -120,21 +90,11 @@ def test_a_model_goes_from_a_hub_to_a_registry_and_into_hugging_faces_cache():
 
 
 def test_an_artifact_and_an_image_are_made_of_one_set_of_layers_and_no_process_is_left():
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("MODFILE_")}
-    done = subprocess.run(
-        [ROOT / "examples/images.sh"],
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    done = run_example("images")
     assert "built 3 layers: 6 sent" in done.stderr
     assert "built 3 layers: 6 already there" in done.stderr
     assert "bundle-arm64/rootfs/models/onnx:" in done.stdout
     assert "the files are the same" in done.stdout
-    assert not [command for command in running() if str(ROOT / ".images").encode() in command]
 
 
 def test_a_model_is_packed_pulled_and_read_from_python_and_nothing_is_left(tmp_path):

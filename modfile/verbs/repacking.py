@@ -6,13 +6,14 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from ..content import Descriptor, Digest
+from ..content import Descriptor
 from ..errors import ContentError
 from ..layerformat import LayerFormat
 from ..listing import ANNOTATION, listing_of
 from ..modelpack import DEFAULT_MODE, PREFIX_ANNOTATION, FileMetadata, Layer
 from ..packedfiles import read_through
 from ..paths import shown
+from ..pipeline import HashingReader
 from ..store import verify
 from ..tarpacker import Member
 from ..unpack import MOST, named, unpack
@@ -111,30 +112,17 @@ def moved(layer: Layer, source: Source, maker: LayerMaker, meter: Meter) -> Made
     return maker.pack(layer.kind, [Member(path, metadata, opened)], LayerFormat.TAR, meter)
 
 
-class _Verifying:
-    """Hashes content as it is read, and compares when all of it was."""
+class _Verifying(HashingReader):
+    """Reads content, and compares it with its digest when all of it was read."""
 
     def __init__(self, reader: Reader, content: Descriptor) -> None:
-        self._reader = reader
+        super().__init__(reader, content.digest)
         self._content = content
-        self._hasher = content.digest.hasher()
-        self._left = content.size
 
-    def readinto(self, buffer: bytearray | memoryview, /) -> int:
-        count = self._reader.readinto(buffer)
-        self._count(memoryview(buffer)[:count])
-        return count
-
-    def read(self, size: int = -1, /) -> bytes:
-        data = self._reader.read(size)
-        self._count(data)
-        return data
-
-    def _count(self, data: memoryview | bytes) -> None:
-        self._hasher.update(data)
-        self._left -= len(data)
-        if not self._left:
-            verify(self._content, self._content.size, Digest(self._content.digest.algorithm, self._hasher.hexdigest()))
+    def _take(self, data: memoryview | bytes) -> None:
+        super()._take(data)
+        if self.size >= self._content.size:
+            verify(self._content, self.size, self.digest)
 
 
 class _Unpacking:
