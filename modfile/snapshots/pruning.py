@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..descent import trouble
+from ..errors import ModfileError
+from ..images import manifest_of
+from ..manifest import INDEX_TYPES
 from ..progress import SILENT
 from ..staging import TREE, Staging
 from .marker import Marker
@@ -63,12 +67,20 @@ def prune_snapshots(
 
 
 def spared(snapshots: Snapshots, clock: Callable[[], float] = time.time) -> frozenset[Digest]:
-    """Return the manifests of directories that were laid out in part and stay: more of them may be asked for."""
+    """Return the manifests of directories that were laid out in part and stay: more of them may be asked for.
+
+    Of an image that is its index, and the manifest and the config that tell which files it has.
+    """
     found = set()
     for path in snapshots.markers():
         marker = Marker.read(path)
         if marker and not marker.named and _is_fresh(path, clock()):
             found.add(marker.digest)
+            with suppress(ModfileError):
+                root = snapshots.content_of(marker)
+                if root and root.media_type in INDEX_TYPES:
+                    chosen, manifest = manifest_of(root, snapshots.layout, marker.artifact)
+                    found |= {chosen.digest, manifest.config.digest}
     return frozenset(found)
 
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from ..content import Descriptor, Digest
 from ..errors import NotFoundError
-from ..manifest import OCI_MANIFEST
+from ..manifest import MAX_MANIFEST, media_type_of
+from ..store import read
 from ..verbs.extract import plan_of
 from .marker import Marker, touch
 
@@ -87,6 +88,9 @@ class Snapshots:
         """Return what the reference pointed at when it was last laid out in part; None if it was not.
 
         The local store tells that of artifacts that are whole.
+
+        Raises:
+            VerificationError, ContentError: as for `content_of`.
         """
         found = None
         for path in self.markers(self._repository(reference)):
@@ -96,8 +100,19 @@ class Snapshots:
                 found = max(found or (used, marker), (used, marker), key=lambda one: one[0])
         if found is None:
             return None
-        size = self.layout.size_of(found[1].digest)
-        return Descriptor(OCI_MANIFEST, found[1].digest, size) if size else None
+        return self.content_of(found[1])
+
+    def content_of(self, marker: Marker) -> Descriptor | None:
+        """Return the manifest or the index that was laid out, None if the local store does not have it.
+
+        Raises:
+            VerificationError, ContentError: it is not what its digest says, or is neither.
+        """
+        size = self.layout.size_of(marker.digest)
+        if not size:
+            return None
+        data = read(self.layout, Descriptor("", marker.digest, size), MAX_MANIFEST)
+        return Descriptor(media_type_of(data), marker.digest, size)
 
     def markers(self, repository: Path | None = None) -> Iterator[Path]:
         """Go through all markers, or those of one repository's directories."""
