@@ -1,4 +1,4 @@
-"""Registries for the tests: real ones as processes, once per session, and fakes on threads."""
+"""What the tests share: a store, a small model, and registries, real ones as processes and fakes on threads."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 import pytest
 import trustme
 
+from modfile.storage import Storage
 from tests.hubs.server import Hub, serving_hub
+from tests.models import small_model
 from tests.registries import docker, served
 from tests.registries.fake import FakeRegistry, fake_registry
 from tests.registries.memory import MemorySource
@@ -180,6 +182,18 @@ def hub() -> Iterator[Hub]:
 def proxy() -> Iterator[Proxy]:
     with http_proxy() as one:
         yield one
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> Iterator[Storage]:
+    storage = Storage(tmp_path / "storage")
+    yield storage
+    storage.close()
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    return small_model(tmp_path / "tiny")
 
 
 @pytest.fixture

@@ -33,7 +33,6 @@ from modfile.verbs.build import Builder
 from modfile.verbs.extract import extract
 from modfile.verbs.verify import verify_directory, verify_store
 from modfile.workspace import Workspace
-from tests.models import small_model
 from tests.registries.fake import Answer
 from tests.registry.reach import repository
 from tests.schemas import MANIFEST
@@ -48,18 +47,6 @@ NOW = datetime(2026, 5, 1, 12, 30, 15, tzinfo=UTC)
 REPRODUCIBLE = Stamp.of(NOW, no_creation_time=True)
 TARS = (LayerFormat.TAR, LayerFormat.TAR_GZIP, LayerFormat.TAR_ZSTD)
 OPEN = {"": lambda data: data, "gzip": gzip.decompress, "zstd": zstd.decompress}
-
-
-@pytest.fixture
-def storage(tmp_path):
-    storage = Storage(tmp_path / "storage")
-    yield storage
-    storage.close()
-
-
-@pytest.fixture
-def model(tmp_path):
-    return small_model(tmp_path / "tiny")
 
 
 def build(storage, directory, form, text=None, *, stamp=REPRODUCIBLE, target=None, **settings):

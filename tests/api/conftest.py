@@ -6,7 +6,6 @@ import pytest
 
 import modfile
 from modfile import Session
-from tests.models import small_model
 
 FILES = ["README.md", "config.json", "data/train.csv", "model.safetensors", "run.py"]
 
@@ -20,11 +19,6 @@ def surroundings(tmp_path, monkeypatch):
     (tmp_path / "home").mkdir()
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path / "home"))
-
-
-@pytest.fixture
-def model(tmp_path):
-    return small_model(tmp_path / "tiny")
 
 
 @pytest.fixture

@@ -13,7 +13,8 @@ ROOT = Path(__file__).parents[2]
 
 NAMES = [
     "Artifact", "ArtifactFile", "Connection", "Progress", "Reference", "Session", "TensorInfo", "Tensors",
-    "__version__", "build", "errors", "fetch", "generate", "import_model", "inspect", "open_safetensors", "pull", "push",
+    "__version__", "build", "errors", "fetch", "generate", "import_model", "inspect", "open_safetensors", "pull",
+    "push",
 ]  # fmt: skip
 
 

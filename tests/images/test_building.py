@@ -42,7 +42,6 @@ from tests.images.makers import (
     tar_of,
     unpacked,
 )
-from tests.models import small_model
 from tests.schemas import MANIFEST
 
 REF = Reference.parse("r.io/llm/tiny:v1")
@@ -53,18 +52,6 @@ AMD64 = Platform("linux", "amd64")
 BOTH = ImageSettings(beside_artifact=True)
 OF_AN_IMAGE = MANIFEST | {"required": [name for name in MANIFEST["required"] if name != "artifactType"]}
 FILES = ["config.json", "model.safetensors", "run.py", "data/train.csv", "README.md"]
-
-
-@pytest.fixture
-def storage(tmp_path):
-    storage = Storage(tmp_path / "storage")
-    yield storage
-    storage.close()
-
-
-@pytest.fixture
-def model(tmp_path):
-    return small_model(tmp_path / "tiny")
 
 
 def build(storage, directory, image=BOTH, *, stamp=REPRODUCIBLE, references=(REF,), **settings):

@@ -15,7 +15,6 @@ from modfile.manifest import OCI_INDEX, OCI_MANIFEST
 from modfile.packer import Stamp
 from modfile.reference import Reference
 from modfile.session import Session
-from modfile.storage import Storage
 from modfile.verbs.attach import Attacher
 from modfile.verbs.build import Builder
 from modfile.verbs.extract import extract
@@ -23,7 +22,6 @@ from modfile.verbs.image import ImageSettings, find_image_base
 from modfile.verbs.inspect import inspect
 from modfile.workspace import Workspace
 from tests.images.makers import OCI_CONFIG, TAR, ImageMaker, directory, entry, read_json, tar_of
-from tests.models import small_model
 from tests.verbs.test_build import NOW
 from tests.verbs.test_lineage import nowhere
 
@@ -32,18 +30,6 @@ IMAGE = Reference.parse("r.io/llm/tiny:v1-image")
 TOPPED = Reference.parse("r.io/llm/topped:v1")
 CAR = Reference.parse("r.io/llm/car:v1")
 STAMP = Stamp.of(NOW, no_creation_time=True)
-
-
-@pytest.fixture
-def storage(tmp_path):
-    storage = Storage(tmp_path / "storage")
-    yield storage
-    storage.close()
-
-
-@pytest.fixture
-def model(tmp_path):
-    return small_model(tmp_path / "tiny")
 
 
 @pytest.fixture

@@ -25,7 +25,6 @@ from modfile.packer import Stamp
 from modfile.reference import Reference
 from modfile.session import Session
 from modfile.sides import ArtifactSide
-from modfile.storage import Storage
 from modfile.store import BytesReader
 from modfile.unpack import unpack
 from modfile.verbs.build import Builder
@@ -40,25 +39,12 @@ from modfile.verbs.verify import verify_directory, verify_store
 from modfile.workspace import Workspace
 from tests import tars
 from tests.images.makers import ImageMaker, directory, entry, index, shell_layer, tar_of
-from tests.models import small_model
 from tests.verbs.test_build import NOW
 
 REF = Reference.parse("r.io/llm/tiny:v1")
 IMAGE = Reference.parse("r.io/llm/tiny:v1-image")
 CAR = Reference.parse("r.io/llm/car:v1")
 FILES = ["README.md", "config.json", "data/train.csv", "model.safetensors", "run.py"]
-
-
-@pytest.fixture
-def storage(tmp_path):
-    storage = Storage(tmp_path / "storage")
-    yield storage
-    storage.close()
-
-
-@pytest.fixture
-def model(tmp_path):
-    return small_model(tmp_path / "tiny")
 
 
 @pytest.fixture

@@ -21,25 +21,12 @@ from modfile.verbs.pull import pull
 from modfile.verbs.push import push
 from modfile.workspace import Workspace
 from tests.images.makers import SHELL, ImageMaker, entry, run, shell_image, shell_layer, tar_of, unpacked_layout
-from tests.models import small_model
 from tests.registry.reach import Credentials, repository, settings
 from tests.verbs.test_build import NOW
 
 REPRODUCIBLE = Stamp.of(NOW, no_creation_time=True)
 BOTH = ImageSettings(beside_artifact=True)
 FILES = {"README.md", "config.json", "data/train.csv", "model.safetensors", "run.py"}
-
-
-@pytest.fixture
-def storage(tmp_path):
-    storage = Storage(tmp_path / "storage")
-    yield storage
-    storage.close()
-
-
-@pytest.fixture
-def model(tmp_path):
-    return small_model(tmp_path / "tiny")
 
 
 @pytest.fixture

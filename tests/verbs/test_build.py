@@ -19,24 +19,12 @@ from modfile.reference import Reference
 from modfile.storage import Storage
 from modfile.verbs.build import Builder, Provenance
 from modfile.workspace import Workspace
-from tests.models import MODELFILE, small_model
+from tests.models import MODELFILE
 from tests.schemas import INDEX, MANIFEST
 
 REF = Reference.parse("r.io/llm/tiny:v1")
 NOW = datetime(2026, 5, 1, 12, 30, 15, 123456, tzinfo=UTC)
 REPRODUCIBLE = Stamp.of(NOW, no_creation_time=True)
-
-
-@pytest.fixture
-def storage(tmp_path):
-    storage = Storage(tmp_path / "storage")
-    yield storage
-    storage.close()
-
-
-@pytest.fixture
-def model(tmp_path):
-    return small_model(tmp_path / "tiny")
 
 
 def build(storage, directory, text=None, *, references=(REF,), stamp=REPRODUCIBLE, **settings):

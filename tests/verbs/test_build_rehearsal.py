@@ -19,7 +19,7 @@ from modfile.storage import Storage
 from modfile.verbs.build import Builder
 from modfile.verbs.build_rehearsal import rehearse_build
 from modfile.workspace import Workspace
-from tests.models import MODELFILE, small_model
+from tests.models import MODELFILE
 
 BASE = Reference.parse("r.io/llm/tiny:v1")
 CHILD = Reference.parse("r.io/team/adapter:v1")
@@ -33,11 +33,6 @@ def storage(tmp_path):
     with_cache = Storage(tmp_path / "storage")
     yield with_cache
     with_cache.close()
-
-
-@pytest.fixture
-def model(tmp_path):
-    return small_model(tmp_path / "tiny")
 
 
 @pytest.fixture

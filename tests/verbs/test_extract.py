@@ -16,7 +16,6 @@ from modfile.modelpack import ARTIFACT_TYPE, CONFIG_TYPE
 from modfile.packer import Stamp
 from modfile.progress import Outcome
 from modfile.reference import Reference
-from modfile.storage import Storage
 from modfile.store import Combined
 from modfile.verbs.build import Builder
 from modfile.verbs.extract import extract
@@ -25,13 +24,6 @@ from tests.models import small_model
 
 REF = Reference.parse("r.io/llm/tiny:v1")
 STAMP = Stamp(None)
-
-
-@pytest.fixture
-def storage(tmp_path):
-    storage = Storage(tmp_path / "storage")
-    yield storage
-    storage.close()
 
 
 @pytest.fixture
