@@ -1,7 +1,7 @@
 """What a file's name tells: which kind of file it is, and whether `generate` lists it at all.
 
-The patterns are those of modctl (`pkg/modelfile/constants.go`), so that both sort a directory alike, and some of MLflow's
-own; they are matched with the file's name, without its directory and without regard to case.
+The patterns are those of modctl (`pkg/modelfile/constants.go`), so that both sort a directory alike, and some of
+MLflow's own; they are matched with the file's name, without its directory and without regard to case.
 """
 
 from __future__ import annotations
