@@ -1,6 +1,10 @@
 """The file system `modelpack://`, as pandas, h5py and others read it."""
 
 import io
+import json
+import os
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -232,3 +236,31 @@ def test_h5py_reads_a_part_of_a_file_and_moves_little_more(fs, tmp_path, fake):
         assert file["small"][:].tolist() == list(range(10))
         assert np.array_equal(file["large"][500:502], values[500:502])
     assert len(fake.requests("GET", "/blobs/")) * (1 << 16) < values.nbytes / 10
+
+
+def test_hugging_face_datasets_reads_it(tmp_path, fake, options):
+    rows = pandas.DataFrame({"text": ["a", "b", "c"], "label": [0, 1, 0]})
+    rows.to_parquet(tmp_path / "rows.parquet")
+    ref = pushed(
+        tmp_path,
+        fake,
+        {"train.csv": b"text,label\na,0\nb,1\nc,0\n", "p/rows.parquet": (tmp_path / "rows.parquet").read_bytes()},
+    )
+    program = """
+import json, sys
+import datasets
+ref, options = json.loads(sys.argv[1])
+for kind, path in (("csv", "train.csv"), ("parquet", "p/*.parquet")):
+    found = datasets.load_dataset(kind, data_files=f"modelpack://{ref}/{path}", storage_options=options, split="train")
+    print(found["text"][:], found["label"][:])
+"""
+    environment = os.environ | {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HOME": str(tmp_path / "hf")}
+    done = subprocess.run(
+        [sys.executable, "-c", program, json.dumps([ref, options])],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "['a', 'b', 'c'] [0, 1, 0]\n" * 2
