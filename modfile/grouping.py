@@ -81,12 +81,12 @@ def group(files: Sequence[S], most: int) -> list[Group[S]]:
     return [Group(kind, tuple(members)) for kind, members in groups]
 
 
-def packing_warning(groups: Sequence[Group[S]], most: int) -> str:
-    """Return a warning that files share layers, at most so many."""
+def packing_warning(groups: Sequence[Group[S]], most: int, option: str = " (--max-layers)") -> str:
+    """Return a warning that files share layers, at most so many; `option` says what would allow more."""
     shared = [one for one in groups if len(one.files) > 1]
     files, count = (sum(len(one.files) for one in some) for some in (groups, shared))
     return (
-        f"{files:,} files are more than the {most:,} layers allowed (--max-layers): the {count:,} smallest, such as "
+        f"{files:,} files are more than the {most:,} layers allowed{option}: the {count:,} smallest, such as "
         f"{shown(shared[0].files[0].file.path)}, share {len(shared)}"
     )
 

@@ -78,6 +78,7 @@ class Importers:
         settings: how to reach origins.
         connection: how to reach the registry.
         local: into the local store instead of the registry.
+        mount_from: another repository of the registry, which may have the same files.
     """
 
     def __init__(
@@ -88,18 +89,25 @@ class Importers:
         connection: Connection = DIRECT,
         *,
         local: bool = False,
+        mount_from: Reference | None = None,
     ) -> None:
         """Find the target.
 
         Raises:
-            UsageError: the reference names no registry, and it is not `local`.
+            UsageError: the reference names no registry, and it is not `local`; or the repository to mount from is in
+                another one.
         """
+        if mount_from is not None and (local or mount_from.host != reference.host):
+            raise UsageError(
+                f"a registry mounts from its own repositories only, and {mount_from.name} is in no such one"
+            )
         if reference.host is None and not local:
             raise UsageError(f"{reference} names no registry; say HOST/{reference}, or --local for the local store")
         self._session = session
         self._settings = settings
         self._reference = None if local else reference
-        self.repository: Repository | None = None if local else session.repository(reference, connection)
+        other = mount_from.repository if mount_from else None
+        self.repository: Repository | None = None if local else session.repository(reference, connection, other)
 
     def importer(
         self,

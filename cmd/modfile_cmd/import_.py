@@ -57,6 +57,15 @@ def import_(
         list[str], typer.Option(metavar="PATTERN", help="Bring files that match, no others; repeatable.")
     ] = [],  # noqa: B006
     exclude: Annotated[list[str], typer.Option(metavar="PATTERN", help="Bring no such files; repeatable.")] = [],  # noqa: B006
+    mount_from: Annotated[
+        str | None,
+        typer.Option(
+            "--mount-from",
+            metavar="REPOSITORY",
+            show_default=False,
+            help="Another repository of the registry that may have the files, host/repository; they are mounted then.",
+        ),
+    ] = None,
     local: Annotated[bool, typer.Option("--local", help="Into the local store instead of the registry.")] = False,
     workers: Annotated[
         int | None,
@@ -119,7 +128,8 @@ def import_(
     options.check(None, None)
     choice, reference = Choice.parse(include, exclude), Reference.parse(target)
     settings = session.reaching(origin_settings(), connection)
-    importers = Importers(session, reference, settings, connection, local=local)
+    other = Reference.parse(mount_from) if mount_from else None
+    importers = Importers(session, reference, settings, connection, local=local, mount_from=other)
 
     def find_source(wanted: Reference) -> Source:
         return session.source(wanted, connection if wanted.host == reference.host else DIRECT)

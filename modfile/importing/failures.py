@@ -17,10 +17,10 @@ T = TypeVar("T")
 
 def named(what: str, error: ModfileError) -> ModfileError:
     """Return an error that names a file, or something else that failed, in front of what went wrong."""
-    text = str(error)
-    if what in text or isinstance(error, ModelfileError):
+    text, name = str(error), shown(what)
+    if text.startswith((f"{name}:", f"{name} ")) or isinstance(error, ModelfileError):
         return error
-    return type(error)(f"{shown(what)}: {text}")
+    return type(error)(f"{name}: {text}")
 
 
 class Failures:

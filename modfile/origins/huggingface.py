@@ -138,6 +138,10 @@ class HuggingFaceModel:
             raise OriginError(f"{self._url}: {one_line(str(error))}") from error
         except OSError as error:
             raise TransientError(f"cannot reach {self._url}: {one_line(str(error))}") from error
+        except UnicodeEncodeError as error:
+            raise UsageError(
+                "the token for Hugging Face holds characters that no token has; set HF_TOKEN anew"
+            ) from error
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise ContentError(f"{self._url} answered what is no list of files ({type(error).__name__})") from error
         except Exception as error:  # the client's HTTP library has a tree of errors of its own
@@ -150,6 +154,11 @@ class HuggingFaceModel:
         if is_transient(status):
             return TransientError(
                 f"{what}: the hub answered {status}", retry_after(response.headers.get("Retry-After"))
+            )
+        if status == 401 and not code and self._authorization():
+            return AccessDeniedError(
+                f"{what}: the hub does not know the token, or it has expired (401); set HF_TOKEN to another, "
+                f"or for a public model to none (HF_HUB_DISABLE_IMPLICIT_TOKEN=1)"
             )
         if isinstance(error, GatedRepoError) or status in (401, 403):
             reason = "may not exist, or is not public" if code == "RepoNotFound" else f"is refused ({status})"

@@ -35,9 +35,9 @@ class Origin:
         except ValueError:
             host, port = None, None
         if not host or parts.scheme not in _DEFAULT_PORT or not url.isprintable() or " " in url:
-            raise RegistryError(f"the registry names {shown(url)!r}, which is not an http or https URL")
+            raise RegistryError(f"the server names {shown(url)!r}, which is not an http or https URL")
         if parts.username is not None or parts.password is not None:
-            raise RegistryError(f"the registry names a URL with a user name in it: {shown(url)}")
+            raise RegistryError(f"the server names a URL with a user name in it: {shown(url)}")
         return cls(parts.scheme, host, port or _DEFAULT_PORT[parts.scheme])
 
     def __str__(self) -> str:

@@ -191,25 +191,30 @@ class Upload:
 
     def _go_on(self, left: Session) -> bool:
         """Take up a session; tell whether that was possible."""
-        if left.fruitless >= _MOST_FRUITLESS:
-            return False
         self._entry.save(replace(left, fruitless=left.fruitless + 1))
         try:
             url = follow(self._client.endpoint.url("/v2/"), left.url)
         except RegistryError:
             return False
-        response = self._ask("GET", url)
+        try:
+            response = self._ask("GET", url)
+        except RegistryError:
+            if left.fruitless >= _MOST_FRUITLESS:
+                return False
+            raise
         try:
             offset = self._reached(response, 0, self._content.size) if response.status_code < 300 else 0
             self._session = self._client.location(response) if response.headers.get("Location") else url
         except RegistryError:
             return False
-        if not offset:
+        # A registry that keeps parts of a chunk may have more, though none of the processes sent a whole one.
+        fruitless = 0 if offset > left.reached else left.fruitless
+        if not offset or fruitless >= _MOST_FRUITLESS:
             return False
         self._offset, self._in_chunks = offset, True
         self._smallest_chunk = max(self._smallest_chunk, left.least)
         self._chunk = max(min(self._chunk, left.chunk), self._smallest_chunk)
-        self._save(left.fruitless + 1)
+        self._save(fruitless + 1)
         self._meter.note(f"going on at byte {offset:,}")
         if isinstance(self._source, Distant) and self._source.is_distant:
             self._feed.leave_out(offset)
@@ -221,7 +226,8 @@ class Upload:
 
     def _save(self, fruitless: int = 0) -> None:
         if self._in_chunks and self._session is not None:
-            self._entry.save(Session(self._session, self._chunk, self._smallest_chunk, fruitless))
+            session = Session(self._session, self._chunk, self._smallest_chunk, fruitless, self._offset)
+            self._entry.save(session)
 
     def _recover(self) -> None:
         """Find out where the upload goes on."""

@@ -37,12 +37,14 @@ class Session:
         chunk: bytes of one PATCH.
         least: bytes that a PATCH must have at least.
         fruitless: how many processes went on with it and got no further.
+        reached: how many bytes the registry had when this was written down.
     """
 
     url: str
     chunk: int
     least: int
     fruitless: int = 0
+    reached: int = 0
 
 
 class Entry:
@@ -134,7 +136,7 @@ class Entry:
             return None
         if value.pop("key", None) != self._key or value.keys() != {field.name for field in fields(Session)}:
             return None
-        numbers = (value["chunk"], value["least"], value["fruitless"])
+        numbers = (value["chunk"], value["least"], value["fruitless"], value["reached"])
         if not isinstance(value["url"], str) or not all(type(number) is int and number >= 0 for number in numbers):
             return None
         return Session(**value)

@@ -107,7 +107,7 @@ class ImportWork:
             most = self._settings.image.room(most)
         groups = group(_sorted(files), most)
         if len(groups) < len(files):
-            self._warnings.append(packing_warning(groups, most))
+            self._warnings.append(packing_warning(groups, most, option=""))
         made = self._bring(groups)
         self._failures.raise_any(len(self._files))
         if trouble:

@@ -8,7 +8,7 @@ import re
 import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 from tests.registries.serving import Handler, serving
 
@@ -102,7 +102,7 @@ class Hub:
             self.asked.append(asked)
 
     def cdn_url(self, repo: str, file: HubFile) -> str:
-        return f"{self.cdn}/cdn/{repo}/{file.path}?oid={file.sha256}&Signature={_SIGNATURE}"
+        return f"{self.cdn}/cdn/{repo}/{quote(file.path)}?oid={file.sha256}&Signature={_SIGNATURE}"
 
 
 class HubHandler(Handler):

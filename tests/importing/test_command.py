@@ -328,3 +328,19 @@ def test_a_listing_that_climbs_is_refused(modfile, there, hub, name):
     failed = modfile("import", f"hf://{REPO}", "-t", f"{name}:v1", exit_code=1)
     assert "../evil" in failed.stderr
     assert hub.bytes_given == 0
+
+
+def test_a_repository_that_may_have_the_files_is_mounted_from(modfile, there, hub, name, files):
+    modfile("import", f"hf://{REPO}", "-t", f"{name}-first:v1")
+    hub.forget()
+    rehearsed = modfile("import", f"hf://{REPO}", "-t", f"{name}:v1", "--mount-from", f"{name}-first", "--dry-run")
+    assert rehearsed.stdout.count(f"mounted {Reference.parse(name).repository}-first") == 2
+    modfile("import", f"hf://{REPO}", "-t", f"{name}:v1", "--mount-from", f"{name}-first")
+    assert hub.bytes_given < 65536 * 2 + 1000
+    assert resolve(f"{name}:v1") == resolve(f"{name}-first:v1")
+
+
+@pytest.mark.parametrize("more", [("-t", "other.example/a/b:v1"), ("-t", "a/b:v1", "--local")], ids=["other", "local"])
+def test_only_the_same_registry_can_be_mounted_from(modfile, there, name, more):
+    told = modfile("import", f"hf://{REPO}", *more, "--mount-from", f"{name}-first", exit_code=2)
+    assert "a registry mounts from its own repositories only" in told.stderr

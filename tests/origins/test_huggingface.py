@@ -194,6 +194,28 @@ def test_a_private_model_is_refused_without_its_token(settings, published, token
     assert "hf_unknown" not in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    ("token", "error", "words"),
+    [("hf_unknown", AccessDeniedError, "does not know the token"), ("hf_gr\xfc\xdfe", UsageError, "HF_TOKEN")],
+    ids=["unknown", "not ASCII"],
+)
+def test_a_token_that_is_wrong_is_told_from_a_model_that_is_closed(settings, published, token, error, words):
+    with pytest.raises(error, match=words) as refused:
+        find_origin("hf://org/tiny", settings=replace(settings, hf_token=token)).listing()
+    assert token not in str(refused.value)
+
+
+def test_large_files_with_odd_names_come_through_redirects(settings, hub, tmp_path):
+    files = {"\u65e5\u672c.bin": b"a" * 10, "50%.bin": b"b" * 10, "a b/c #1?.bin": b"c" * 10}
+    for path, data in files.items():
+        (tmp_path / "odd" / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "odd" / path).write_bytes(data)
+    hub.add("org/odd", tmp_path / "odd")
+    odd = find_origin("hf://org/odd", settings=settings)
+    assert {file.path: read(odd, file.path) for file in odd.listing().files} == files
+    assert all(file.digest for file in odd.listing().files)
+
+
 def test_offline_mode_is_said(settings, published):
     """The client reads its variable when it is imported."""
     import subprocess

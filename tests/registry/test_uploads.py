@@ -259,6 +259,26 @@ def test_a_session_that_never_gets_further_is_given_up(fake, journal, source, me
     assert fake.blobs[str(content.digest)] == source.content[content.digest]
 
 
+def test_a_session_that_gets_further_with_every_process_is_never_given_up(fake, journal, source):
+    """None of them sends a whole chunk, but the registry keeps what came of it."""
+    content = leave_behind(fake, journal, source)
+    begun, left = len(fake.requests("POST")), iter(range(8))
+
+    def keep_a_little(seen):
+        if next(left, None) is None:
+            return None
+        fake.uploads["session-1"] += seen.body[:1000]
+        return Answer(403)
+
+    fake.on("PATCH", "session-1", keep_a_little)
+    for _ in range(8):
+        with pytest.raises(AccessDeniedError):
+            keeping(fake.host, journal).put(content, source, SILENT)
+    keeping(fake.host, journal).put(content, source, SILENT)
+    assert len(fake.requests("POST")) == begun
+    assert fake.blobs[str(content.digest)] == source.content[content.digest]
+
+
 @pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
 def test_an_interrupt_leaves_what_can_be_gone_on_with(fake, journal, source, error):
     content = source.add(os.urandom(4 * MIB))
@@ -375,6 +395,7 @@ def test_what_is_forgotten_is_gone(journal):
         {"chunk": True},
         {"least": 1.5},
         {"fruitless": None},
+        {"reached": -1},
         {"key": "http://r.io org/other"},
         {"more": 1},
     ],
