@@ -93,7 +93,7 @@ def test_an_upload_that_always_breaks_at_the_same_place_ends(docker_registry, la
     with fault_proxy(docker_registry.host) as proxy:
         proxy.plan = EverySecondChunk(proxy.requests)
         registry = Registry(proxy.host, RegistrySettings(chunk_size=2 * MIB, backoff=PATIENT))
-        with pytest.raises(RegistryError, match="broke off|BLOB_UPLOAD"):  # by what happened the last time
+        with pytest.raises(RegistryError, match=r"broke off|BLOB_UPLOAD"):  # by what happened the last time
             push(artifact.reference, laboratory.layout, registry.repository("faults/second-chunk"), concurrency=1)
         registry.close()
         assert sum(one.startswith("PATCH") for one in proxy.requests) < 30

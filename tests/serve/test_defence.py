@@ -393,7 +393,7 @@ def test_it_may_be_killed_and_started_again(tmp_path, connect, repository):
 def test_few_files_may_be_open(tmp_path, connect, dial):
     """Connections that find no room wait, and the server goes on when there is some."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    few = 64 + max(int(fd) for fd in os.listdir("/proc/self/fd"))  # what starts the server needs some as well
+    few = 64 + max(int(path.name) for path in Path("/proc/self/fd").iterdir())  # who starts the server has some
     resource.setrlimit(resource.RLIMIT_NOFILE, (few, hard))
     try:
         with serving(tmp_path) as one:
