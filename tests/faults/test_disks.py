@@ -13,6 +13,12 @@ DISKS = (sys.executable, "-m", "tests.faults.disks")
 PATIENCE = 300.0
 
 
+@pytest.fixture
+def registry(served_registry):
+    """One is enough: what fails is on this side."""
+    return served_registry
+
+
 def ends(registry, tmp_path, *options):
     """Let every command run into a limit; return how many failed, and how many did not."""
     command = Command(tmp_path, *options[:1], tmp_path, "--registry", registry.host, *options[1:], program=DISKS)

@@ -8,8 +8,8 @@ MIB = 1 << 20
 
 
 @pytest.fixture(scope="module")
-def measured(registry, tmp_path_factory):
-    return peaks(registry.host, tmp_path_factory.mktemp("memory"), 300 * MIB)
+def measured(docker_registry, tmp_path_factory):
+    return peaks(docker_registry.host, tmp_path_factory.mktemp("memory"), 300 * MIB)
 
 
 @pytest.mark.parametrize("verb", ["build", "push", "pull", "extract"])

@@ -23,6 +23,12 @@ def _strace():
         pytest.skip(why)
 
 
+@pytest.fixture
+def registry(docker_registry):
+    """One is enough: what fails is on this side."""
+    return docker_registry
+
+
 def sweep(registry, tmp_path, *options):
     """Go through the system calls of every command; return how many faults there were."""
     command = Command(tmp_path, "all", tmp_path, "--registry", registry.host, *options, program=SWEEP)

@@ -10,7 +10,7 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, reject
 from hypothesis import strategies as st
 
 from modfile import archive
@@ -575,7 +575,11 @@ def test_any_archive_is_an_error_or_what_it_says(made, limit):
         assert len(body) == member.size
         assert member.mode == member.mode & 0o777
         assert -(1 << 63) < member.mtime_ns < 1 << 63
-    assert [(member.path, body) for member, body in read] == as_others_read(data, compression)
+    try:
+        others = as_others_read(data, compression)
+    except UnicodeDecodeError:  # tarfile takes any bytes behind " hdrcharset=" for text
+        reject()
+    assert [(member.path, body) for member, body in read] == others
 
 
 def as_others_read(data, compression):
