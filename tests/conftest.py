@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import subprocess
+import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -194,6 +195,14 @@ def storage(tmp_path: Path) -> Iterator[Storage]:
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
     return small_model(tmp_path / "tiny")
+
+
+@pytest.fixture
+def unused_name(request: pytest.FixtureRequest) -> str:
+    """A repository's name that no other test uses."""
+    text = f"{request.path.stem}-{request.node.name}".lower()
+    words = "".join(c if c.isascii() and c.isalnum() else " " for c in text).split()
+    return f"{'-'.join(words)[:80].strip('-')}-{zlib.crc32(request.node.nodeid.encode()):08x}"
 
 
 @pytest.fixture

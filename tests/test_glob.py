@@ -228,7 +228,7 @@ def patterns(draw):
     segments = draw(st.lists(segment, min_size=1, max_size=4))
     items = []
     for at, part in enumerate(segments):
-        items += (["/"] if at else []) + [item for item in part if item != "/"]
+        items += (["/"] if at else []) + without_double_stars([item for item in part if item != "/"])
     return items
 
 

@@ -10,12 +10,9 @@ import pytest
 
 
 @pytest.fixture
-def ref(registry, request):
+def ref(registry, unused_name):
     """A reference in the plain registry that no other test uses."""
-    name = "".join(c if c.isalnum() else "-" for c in request.node.name.lower())[:100].strip("-")
-    while "--" in name:
-        name = name.replace("--", "-")
-    return f"{registry.host}/tests/{name}:v1"
+    return f"{registry.host}/tests/{unused_name}:v1"
 
 
 def forget(tmp_path):

@@ -30,10 +30,8 @@ FILES = {"README.md", "config.json", "data/train.csv", "model.safetensors", "run
 
 
 @pytest.fixture
-def name(request):
-    """A repository's name that no other test uses."""
-    text = "".join(c if c.isalnum() else "-" for c in request.node.name.lower())
-    return "images/" + "-".join(part for part in text.split("-") if part)[:100]
+def name(unused_name):
+    return f"images/{unused_name}"
 
 
 def build(target, directory, reference, image=BOTH, **settings):

@@ -44,10 +44,9 @@ def client(tracking):
 
 
 @pytest.fixture
-def name(request):
+def name(unused_name):
     """A name that no other test uses, for a model and for a repository."""
-    text = "".join(c if c.isalnum() else "-" for c in request.node.name.lower())[:100]
-    return "-".join(part for part in text.split("-") if part)
+    return unused_name
 
 
 @pytest.fixture
