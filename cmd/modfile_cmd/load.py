@@ -16,13 +16,13 @@ from .options import AsJSON, Concurrency
 from .session import Session
 
 if TYPE_CHECKING:
-    import io
     from collections.abc import Iterator
 
     from modfile.layout import Layout
     from modfile.ociarchive import Archive
     from modfile.progress import Progress
     from modfile.reference import Reference
+    from modfile.store import Reader
     from modfile.verbs.copying import Shipment
 
 _STREAM = "-"
@@ -108,7 +108,10 @@ def _opened(file: str, layout: Layout, progress: Progress) -> Iterator[tuple[Arc
         with open_archive(Path(file), layout, progress) as opened:
             yield opened
         return
-    with receive(cast("io.BufferedReader", sys.stdin.buffer), layout, "standard input", progress) as opened:
+    # A buffered reader fills what it is given by several reads, and sees no interrupt that comes between them: it would
+    # wait for bytes that may never come.
+    unbuffered = cast("Reader", getattr(sys.stdin.buffer, "raw", sys.stdin.buffer))
+    with receive(unbuffered, layout, "standard input", progress) as opened:
         yield opened
 
 
