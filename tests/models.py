@@ -50,3 +50,11 @@ def small_model(directory: Path) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
     return directory
+
+
+def small_adapter(directory: Path, base: str) -> Path:
+    """Make an adapter of one file, and a Modelfile that says which model it is for; return the directory."""
+    directory.mkdir()
+    (directory / "adapter.safetensors").write_bytes(b"small")
+    (directory / "Modelfile").write_text(f"ARG base={base}\nFROM ${{base}}\nNAME adapter\nMODEL adapter.safetensors\n")
+    return directory

@@ -8,7 +8,7 @@ import pytest
 
 from tests.cmd.test_registry import forget
 from tests.cmd.test_registry import ref as ref  # noqa: PLC0414 - a fixture
-from tests.models import safetensors
+from tests.models import safetensors, small_adapter
 
 
 @pytest.fixture
@@ -170,11 +170,7 @@ def adapter(modfile, model, ref, tmp_path, monkeypatch):
     modfile("build", "-t", ref, "--no-creation-time")
     modfile("push", ref)
     forget(tmp_path)
-    directory = tmp_path / "adapter"
-    directory.mkdir()
-    (directory / "adapter.safetensors").write_bytes(b"small")
-    (directory / "Modelfile").write_text(f"FROM {ref}\nNAME adapter\nMODEL adapter.safetensors\n")
-    monkeypatch.chdir(directory)
+    monkeypatch.chdir(small_adapter(tmp_path / "adapter", ref))
     return ref.replace("/tests/", "/tests/child-of-")
 
 

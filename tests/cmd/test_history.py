@@ -1,16 +1,13 @@
 """FROM and ARG as a person uses them, and `modfile history`, against real registries."""
 
 import json
-import shutil
 from pathlib import Path
 
 import pytest
 
+from tests.cmd.test_registry import forget
 from tests.cmd.test_registry import ref as ref  # noqa: PLC0414 - a fixture
-
-
-def forget(tmp_path):
-    shutil.rmtree(tmp_path / "storage", ignore_errors=True)
+from tests.models import small_adapter
 
 
 @pytest.fixture
@@ -19,11 +16,7 @@ def base(modfile, model, ref, tmp_path, monkeypatch):
     modfile("build", "-t", ref, "--no-creation-time")
     modfile("push", ref)
     forget(tmp_path)
-    adapter = tmp_path / "adapter"
-    adapter.mkdir()
-    (adapter / "adapter.safetensors").write_bytes(b"small")
-    (adapter / "Modelfile").write_text(f"ARG base={ref}\nFROM ${{base}}\nNAME adapter\nMODEL adapter.safetensors\n")
-    monkeypatch.chdir(adapter)
+    monkeypatch.chdir(small_adapter(tmp_path / "adapter", ref))
     return ref
 
 

@@ -1,22 +1,18 @@
 """The commands that read and write a registry without the local store, as a person types them."""
 
 import json
-import shutil
 from pathlib import Path
 
 import pytest
 
 from modfile_cmd.fetch import split
+from tests.cmd.test_registry import forget
 from tests.cmd.test_registry import ref as ref  # noqa: PLC0414 - a fixture
 
 
 def blobs(tmp_path):
     directory = tmp_path / "storage/store/blobs/sha256"
     return sorted(directory.iterdir()) if directory.exists() else []
-
-
-def forget(tmp_path):
-    shutil.rmtree(tmp_path / "storage", ignore_errors=True)
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import hashlib
 import random
 import shutil
 import urllib.request
+from abc import ABC, abstractmethod
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING
@@ -123,7 +124,7 @@ def run_seed(laboratory: Laboratory, seed: int) -> Report:
         return story(laboratory, artifact, settings, concurrency, seed).live(proxy)
 
 
-class _Story:
+class _Story(ABC):
     """A command run until it has succeeded and no fault is left."""
 
     def __init__(
@@ -163,12 +164,15 @@ class _Story:
         assert report.faults.total() == FAULTS_PER_SEED
         return report
 
+    @abstractmethod
     def run(self, registry: Registry) -> None:
-        raise NotImplementedError
+        """Do what the story is about, once; it may fail."""
 
+    @abstractmethod
     def check_failed(self) -> None:
         """See that a failure left nothing wrong behind."""
 
+    @abstractmethod
     def check_done(self) -> None:
         """See that all is there and right."""
 
